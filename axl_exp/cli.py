@@ -1,0 +1,98 @@
+"""How every command of this package parses flags, fails and exits. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from axl_exp.errors import UserError
+from axl_exp.report.text import printable
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it.
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE.
+EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h; 1 is taken: `compare` means a regression by it.
+
+
+def run_command(body: Callable[[], int | None], *, debug: bool = False) -> int:
+    """Return the exit code of `body`, with every failure turned into its code and its words.
+
+    A UserError becomes `error: <message>` on stderr and its exit code; Ctrl-C becomes 130; a reader
+    that closed our stdout (`| head`) ends the command quietly. Any other exception is a fault of
+    this package: its traceback is printed and the code is 70.
+
+    Args:
+        body: The command; returns an exit code, or None for 0.
+        debug: Print the traceback of a UserError too.
+    """
+    try:
+        code = body() or 0
+        sys.stdout.flush()  # A closed pipe must be noticed here, not in the interpreter's shutdown.
+        return code
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at exit; give it a place that accepts it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a fault of axl_exp, not of your input", file=sys.stderr)
+        return EXIT_INTERNAL
+
+
+def nearest_names(name: str, choices: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Return at most `limit` of `choices` that look like `name`, the most similar first."""
+    by_folded = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_folded, n=limit, cutoff=0.6)
+    return [by_folded[folded] for folded in found]
+
+
+def did_you_mean(name: str, choices: Iterable[str], *, limit: int = 3) -> str:
+    """Return ` Did you mean a, b?` with the names nearest to `name`; empty where none is near."""
+    found = nearest_names(name, choices, limit=limit)
+    return f" Did you mean {', '.join(found)}?" if found else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are one line, name the nearest flag, and exit 2.
+
+    Flags cannot be abbreviated: a script that says `--me` must not change its meaning on the day
+    that a second flag starts with it.
+    """
+
+    def __init__(self, **kwargs: Any):
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**kwargs)
+
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """Parse `args`; an argument that no flag takes is an error that names the nearest flag."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.unknown_argument(unknown[0])
+        return parsed
+
+    def unknown_argument(self, argument: str) -> NoReturn:
+        """Exit 2 over one unknown argument, for commands that call `parse_known_args`."""
+        flag = argument.split("=", 1)[0]
+        flags = [name for action in self._actions for name in action.option_strings]
+        kind = "flag" if flag.startswith("-") else "argument"
+        self.error(f"unknown {kind} {flag}.{did_you_mean(flag, flags)}")
+
+    def error(self, message: str) -> NoReturn:
+        """Print `error: <message>` and where help is, in one line, and exit 2."""
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(2, f"error: {printable(message)}{end} See `{self.prog} --help`.\n")

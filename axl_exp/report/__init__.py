@@ -1,0 +1,1 @@
+"""Rendering of tables, numbers and text for people. Import the module that you need."""

@@ -1,0 +1,97 @@
+"""Mesh rules: what a config becomes on a given hardware."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from axl_exp.config import ConfigBase
+from axl_exp.config.provenance import written_by
+from axl_exp.errors import UserError
+from axl_exp.mesh.selector import HardwareSelector
+
+C = TypeVar("C", bound=ConfigBase)
+
+
+class NoMeshRuleError(UserError):
+    """No rule is written for this config on this hardware."""
+
+
+class MeshModifier(Protocol):
+    """A pure change of a trainer config for a hardware: config in, changed copy out."""
+
+    def __call__(self, cfg: C, *, hardware: HardwareSelector) -> C: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshRule:
+    """The modifiers for the configs and the hardware that two patterns match."""
+
+    selector: str
+    """Pattern for the whole hardware selector in normal form, such as `tpu-v5e-256-(2|4)`."""
+
+    configs: str
+    """Pattern for the whole config name, such as `fuji-7B-.*`."""
+
+    modifiers: tuple[MeshModifier, ...]
+    """Applied in order."""
+
+    golden_selectors: tuple[str, ...]
+    """The selectors whose resolved text is reviewed in `configs_golden/`: the sizes that the rule
+    was written for. Each must match `selector`."""
+
+    note: str = ""
+    """One sentence that a launch prints loudly: what is not as the recipe says."""
+
+    defined_at: str = dataclasses.field(init=False, compare=False)
+    """Where the rule stands: `mesh_rules/v5e.py:41`."""
+
+    def __post_init__(self):
+        caller = sys._getframe(2)  # Over this method and the generated __init__.
+        module = caller.f_globals["__name__"].replace(".", "/")
+        object.__setattr__(self, "defined_at", f"{module}.py:{caller.f_lineno}")
+        for text in self.golden_selectors:
+            if not re.fullmatch(self.selector, text):
+                raise ValueError(f"golden selector {text} does not match its rule {self.selector}")
+
+    def matches(self, *, selector: str, config: str) -> bool:
+        """Return whether both patterns match in full."""
+        return bool(re.fullmatch(self.selector, selector) and re.fullmatch(self.configs, config))
+
+
+def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> MeshRule:
+    """Return the first rule whose patterns match the whole selector and the whole config name.
+
+    Order matters: put `tpu-v5e-256-4` before `tpu-v5e-256-.*`, and one config before `.*`.
+
+    Args:
+        rules: In order of precedence.
+        selector: A hardware selector in normal form.
+        config: A config name, such as `fuji-7B-v2`.
+
+    Raises:
+        NoMeshRuleError: No rule matches. The message lists what was tried for this config; there
+            is no silent default, since a run on the wrong mesh costs more than a failed launch.
+    """
+    for rule in rules:
+        if rule.matches(selector=selector, config=config):
+            return rule
+    tried = dict.fromkeys(r.selector for r in rules if re.fullmatch(r.configs, config))
+    raise NoMeshRuleError(
+        f"No mesh rule for {config} on {selector}. Tried: {', '.join(tried) or 'none'}. "
+        "Choose one of these with --mesh, or add a rule to mesh_rules/ or to your --module."
+    )
+
+
+def apply_rule(rule: MeshRule, cfg: C, *, hardware: HardwareSelector) -> C:
+    """Return `cfg` as the rule wants it; `cfg` itself stays as it is.
+
+    Every field that changes remembers the rule and its line as its writer.
+    """
+    with written_by(f"mesh rule {hardware}", where=rule.defined_at):
+        for modify in rule.modifiers:
+            cfg = modify(cfg, hardware=hardware)
+    return cfg

@@ -1,0 +1,34 @@
+import pytest
+
+from axl_exp.mesh import CHIPS, chip_of_device_kind, find_chip
+
+# bf16 dense TFLOP/s, memory in GB (10^9 or 2^30, as the vendor means it), TB/s.
+PUBLISHED = {
+    "v4": (275, 32, 1.23),
+    "v5e": (197, 16, 0.82),
+    "v5p": (459, 95, 2.77),
+    "v6e": (918, 32, 1.64),
+    "a100": (312, 80, 2.04),
+    "h100": (989, 80, 3.35),
+    "h200": (989, 141, 4.8),
+    "b200": (2250, 180, 8.0),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_constants_are_the_published_ones(name):
+    (chip,) = (c for c in CHIPS if c.name == name)
+    teraflops, gigabytes, terabytes_per_second = PUBLISHED[name]
+    assert chip.peak_flops_per_second == teraflops * 1e12
+    assert chip.hbm_bytes in (gigabytes * 10**9, gigabytes * 2**30)
+    assert chip.hbm_bytes_per_second / 1e12 == pytest.approx(terabytes_per_second, abs=0.006)
+
+
+def test_every_chip_names_the_source_of_its_constants():
+    assert all(chip.source for chip in CHIPS)
+
+
+def test_a_device_kind_must_match_exactly():
+    assert chip_of_device_kind("NVIDIA H100 80GB HBM3") is find_chip("h100", platform="gpu")
+    assert chip_of_device_kind("NVIDIA H100 PCIe") is None
+    assert chip_of_device_kind("cpu") is None

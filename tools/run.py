@@ -159,7 +159,7 @@ def progress_line() -> Callable[[str], None]:
             seen.add(found.group(1))
             text = f"collecting {len(seen)} of at most {len(pins)}: {found.group(1)}"
         elif re.match(r"\s+Downloading .*MB\)", line):
-            text = line.strip().lower()
+            text = line.strip()
         elif line.startswith("Installing collected packages"):
             text = f"installing {line.count(',') + 1} packages"
         elif line.startswith("Successfully installed"):

@@ -1,0 +1,20 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home():
+    """Give the tests a home of their own: no test reads or writes the user's caches."""
+    if "AXL_EXP_HOME" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="axl_exp_home_") as path:
+        os.environ["AXL_EXP_HOME"] = path
+        yield
+        del os.environ["AXL_EXP_HOME"]

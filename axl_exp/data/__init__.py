@@ -1,0 +1,28 @@
+"""Real text as batches of tokens: TFDS sources, sentencepiece vocabularies, Grain pipelines."""
+
+from axl_exp.data.corpus import (
+    EMBEDDED_DATASET,
+    EMBEDDED_VOCABULARY,
+    EMBEDDED_VOCABULARY_SIZE,
+    data_home,
+    prepare_embedded_corpus,
+)
+from axl_exp.data.errors import DataError
+from axl_exp.data.input import DataIterator, Input, use_embedded_corpus
+from axl_exp.data.source import TextDocument, TfdsTextSource
+from axl_exp.data.vocabulary import SentencePieceVocabulary
+
+__all__ = [
+    "EMBEDDED_DATASET",
+    "EMBEDDED_VOCABULARY",
+    "EMBEDDED_VOCABULARY_SIZE",
+    "DataError",
+    "DataIterator",
+    "Input",
+    "SentencePieceVocabulary",
+    "TextDocument",
+    "TfdsTextSource",
+    "data_home",
+    "prepare_embedded_corpus",
+    "use_embedded_corpus",
+]

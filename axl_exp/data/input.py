@@ -1,0 +1,212 @@
+"""`Input`: the batches that a trainer or an evaler reads."""
+
+import dataclasses
+import functools
+import weakref
+from typing import Any
+
+import grain
+import numpy as np
+from etils import epath
+
+from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
+from axl_exp.data.corpus import EMBEDDED_DATASET, EMBEDDED_VOCABULARY, prepare_embedded_corpus
+from axl_exp.data.errors import DataError
+from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
+from axl_exp.data.source import TfdsTextSource
+from axl_exp.data.vocabulary import SentencePieceVocabulary
+
+
+class Input(Configurable):
+    """Batches of packed, tokenized text: deterministic, seekable, each process its own share.
+
+    Training goes on forever, over every document once per epoch in an order that follows from the
+    seed. Evaluation is one pass over the documents in their order.
+    """
+
+    @config_class
+    class Config(Configurable.Config):
+        # Where documents come from.
+        source: InstantiableConfig = TfdsTextSource.default_config()
+        # What makes token ids of them.
+        vocabulary: InstantiableConfig = SentencePieceVocabulary.default_config()
+        # Tokens per row.
+        max_sequence_length: Required[int] = REQUIRED
+        # Rows per batch over all processes, which must divide it.
+        global_batch_size: Required[int] = REQUIRED
+        # Training: shuffled and endless. Evaluation: in order, one pass, the last batch padded.
+        is_training: Required[bool] = REQUIRED
+        # Order of the documents in training.
+        seed: int = 0
+        # Evaluation stops after this many batches; None means the whole split.
+        num_batches: int | None = None
+        # Batches made ahead by a background thread.
+        num_prefetch_batches: int = 2
+        # Threads that read documents; more only help storage that is slow to answer.
+        num_read_threads: int = 2
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        data_dir: epath.PathLike | None = None,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        """Open source and vocabulary.
+
+        Args:
+            data_dir: Directory of TFDS datasets, with vocabularies in tokenizers/sentencepiece;
+                None means the embedded corpus, which is built if this is its first use.
+            process_index: This process among the `process_count` that read.
+            process_count: Number of processes that read, each its own rows.
+
+        Raises:
+            DataError: Something is not there or does not fit; the message names it and the fix.
+        """
+        super().__init__(cfg)
+        _check_sizes(cfg, process_count=process_count)
+        data_dir = prepare_embedded_corpus() if data_dir is None else epath.Path(data_dir)
+        self.source = cfg.source.instantiate(data_dir=data_dir)
+        self.vocabulary = cfg.vocabulary.instantiate(data_dir=data_dir)
+        self._share = Share(
+            max_sequence_length=cfg.max_sequence_length,
+            batch_size=cfg.global_batch_size // process_count,
+            process_index=process_index,
+            process_count=process_count,
+        )
+        if len(self.source) == 0:
+            raise DataError(f"There is no document in {self.source.fingerprint()['source']}.")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what identifies the data: those of the source and of the vocabulary."""
+        return {**self.source.fingerprint(), **self.vocabulary.fingerprint()}
+
+    def iterator(self) -> "DataIterator":
+        """Return a new iterator at the beginning."""
+        cfg = self._config
+        documents = grain.MapDataset.source(self.source)
+        tokens = documents.map(functools.partial(tokenize, vocabulary=self.vocabulary))
+        if cfg.is_training:
+            batches = training_batches(
+                tokens, self._share, seed=cfg.seed, num_read_threads=cfg.num_read_threads
+            )
+        else:
+            batches = evaluation_batches(
+                tokens,
+                self._share,
+                num_batches=cfg.num_batches,
+                num_read_threads=cfg.num_read_threads,
+            )
+        prefetched = grain.experimental.ThreadPrefetchIterDataset(
+            batches, prefetch_buffer_size=cfg.num_prefetch_batches
+        )
+        # The place of the data does not matter: it may have moved.
+        content = {k: v for k, v in self.fingerprint().items() if k != "source"}
+        belongs_to = {**content, "seed": cfg.seed, **dataclasses.asdict(self._share)}
+        return DataIterator(iter(prefetched), belongs_to=belongs_to)
+
+
+class DataIterator:
+    """Batches in order, with a position that can be saved and restored to the batch.
+
+    A batch is a dict of int32 arrays [batch_size of this process, max_sequence_length]:
+
+        inputs        token ids; the first of each document is the end-of-sentence id
+        targets       the token that follows each input
+        target_bytes  UTF-8 bytes of each target
+        segment_ids   1, 2, ... for the documents in a row; 0 is padding, which does not count
+        positions     0, 1, ... from the beginning of each segment
+    """
+
+    def __init__(self, batches: grain.DatasetIterator, *, belongs_to: dict[str, Any]):
+        self._batches = batches
+        self._belongs_to = belongs_to
+        # At the interpreter's exit too: Grain's iterators complain if they outlive its modules.
+        weakref.finalize(self, _release, vars(self))
+
+    def __iter__(self) -> "DataIterator":
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._batches)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the position after the last batch that was handed out: small, and plain JSON.
+
+        It does not depend on what the background thread has prepared.
+        """
+        return {**self._belongs_to, "position": _as_lists(self._batches.get_state())}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to a position that `get_state` returned, in this process or an earlier one.
+
+        Raises:
+            DataError: The state is of other documents, another vocabulary, seed, batch or number
+                of processes, so that other text would follow than the run would have seen.
+        """
+        for key, own in self._belongs_to.items():
+            if state.get(key) != own:
+                raise DataError(
+                    f"The saved position in the data is of {key} {state.get(key)}, but this input "
+                    f"has {key} {own}. Resume with what the run began with, or begin a new run."
+                )
+        self._batches.set_state(_as_tuples(state["position"]))
+
+    def close(self) -> None:
+        """Stop the background thread; for an iterator that is not read to its end."""
+        self._batches.close()
+
+
+def _release(attributes: dict[str, Any]) -> None:
+    attributes.pop("_batches").close()
+
+
+def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
+    """Return `cfg` with the embedded corpus and its vocabulary: nothing to prepare or download."""
+    cfg = cfg.clone()
+    split = "train" if cfg.is_training else "validation"
+    cfg.source.set(dataset_name=EMBEDDED_DATASET, split=split, text_key="text")
+    cfg.source.set(replace_newlines_with=None)
+    cfg.vocabulary.set(model_name=EMBEDDED_VOCABULARY)
+    return cfg
+
+
+def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:
+    least = {
+        "max_sequence_length": 1,
+        "global_batch_size": 1,
+        "num_batches": 1,
+        "num_prefetch_batches": 0,
+        "num_read_threads": 0,
+    }
+    for name, limit in least.items():
+        value = getattr(cfg, name)
+        if value is not None and value < limit:
+            raise DataError(f"input.{name} is {value}: it must be at least {limit}.")
+    if cfg.num_batches is not None and cfg.is_training:
+        raise DataError(
+            f"input.num_batches is {cfg.num_batches}, which limits evaluation only. Leave it None "
+            "where is_training is True; the trainer's max_step ends training."
+        )
+    if not 0 <= cfg.seed < 2**32:
+        raise DataError(f"input.seed is {cfg.seed}: it must be in 0 ... 2**32 - 1.")
+    if cfg.global_batch_size % process_count:
+        raise DataError(
+            f"input.global_batch_size {cfg.global_batch_size} does not divide by the "
+            f"{process_count} processes that read data. Use a multiple of {process_count}."
+        )
+
+
+def _as_lists(state: Any) -> Any:
+    """Return Grain's state as JSON gives it back: lists for tuples."""
+    if isinstance(state, dict):
+        return {key: _as_lists(value) for key, value in state.items()}
+    return [_as_lists(v) for v in state] if isinstance(state, (list, tuple)) else state
+
+
+def _as_tuples(state: Any) -> Any:
+    """Undo `_as_lists`: Grain's packing compares slices with tuples; given lists, it drops text."""
+    if isinstance(state, dict):
+        return {key: _as_tuples(value) for key, value in state.items()}
+    return tuple(_as_tuples(v) for v in state) if isinstance(state, list) else state

@@ -1,0 +1,119 @@
+"""From documents to batches of packed rows, on Grain.
+
+A document of L tokens gives L + 1 pairs of input and target: the inputs are the end-of-sentence id
+and the tokens, the targets are the tokens and the end-of-sentence id. Pairs are concatenated and
+cut into rows, so that every token is a target once, no overlap between rows is needed, and a
+document goes on in the next row where a row ends.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import grain
+import numpy as np
+
+from axl_exp.data.source import TextDocument
+
+# Documents that each reading thread may be ahead.
+_NUM_READ_AHEAD = 8
+
+
+class TextSource(Protocol):
+    """What `Input` needs of a source."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> TextDocument: ...
+    def fingerprint(self) -> dict[str, Any]: ...
+
+
+class Vocabulary(Protocol):
+    """What `Input` needs of a vocabulary."""
+
+    size: int
+    eos_id: int
+    num_bytes: np.ndarray
+
+    def encode(self, text: str) -> Sequence[int]: ...
+    def fingerprint(self) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one process reads of each global batch: `batch_size` rows of `max_sequence_length`."""
+
+    max_sequence_length: int
+    batch_size: int
+    process_index: int
+    process_count: int
+
+
+def tokenize(document: TextDocument, *, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """Return {"pairs": int32 [L + 1, 3]}: input id, target id, UTF-8 bytes of the target.
+
+    The end-of-sentence target counts 0 bytes. With a vocabulary that normalizes text, or with
+    replaced newlines, it counts what was added or lost, so that the bytes of a document always add
+    up to those in the dataset, and bits per byte can be compared between vocabularies.
+    """
+    ids = vocabulary.encode(document.text)
+    pairs = np.empty((len(ids) + 1, 3), np.int32)
+    pairs[0, 0] = pairs[-1, 1] = vocabulary.eos_id
+    pairs[1:, 0] = pairs[:-1, 1] = ids
+    pairs[:-1, 2] = vocabulary.num_bytes[pairs[:-1, 1]]
+    pairs[-1, 2] = document.num_bytes - pairs[:-1, 2].sum()
+    return {"pairs": pairs}
+
+
+def training_batches(
+    tokens: grain.MapDataset, share: Share, *, seed: int, num_read_threads: int
+) -> grain.IterDataset:
+    """Return this process's share of an endless stream of batches of tokenized documents.
+
+    Each epoch has every document once, in a new order, and the next one follows without a gap. The
+    documents of that one global order are dealt to the processes in turn, and each packs its own.
+    """
+    own = tokens.shuffle(seed=seed).repeat()[share.process_index :: share.process_count]
+    return _pack(own, share, num_read_threads).batch(share.batch_size).map(_split_pairs)
+
+
+def evaluation_batches(
+    tokens: grain.MapDataset, share: Share, *, num_batches: int | None, num_read_threads: int
+) -> grain.IterDataset:
+    """Return this process's rows of one pass over the documents, in order; the last is padded.
+
+    Every process packs the whole text and keeps its rows of each global batch: all see the same
+    number of batches, and the same text is evaluated whatever the number of processes.
+    """
+    global_batch_size = share.batch_size * share.process_count
+    batches = _pack(tokens, share, num_read_threads).batch(
+        global_batch_size,
+        batch_fn=functools.partial(grain.experimental.batch_and_pad, batch_size=global_batch_size),
+    )
+    if num_batches is not None:
+        batches = grain.experimental.LimitIterDataset(batches, num_batches)
+    first = share.process_index * share.batch_size
+    own = slice(first, first + share.batch_size)
+    return batches.map(lambda batch: _split_pairs({k: v[own] for k, v in batch.items()}))
+
+
+def _pack(tokens: grain.MapDataset, share: Share, num_read_threads: int) -> grain.IterDataset:
+    """Return the rows of tokenized documents, in their order."""
+    options = grain.ReadOptions(
+        num_threads=num_read_threads, prefetch_buffer_size=_NUM_READ_AHEAD * num_read_threads
+    )
+    return grain.experimental.ConcatThenSplitIterDataset(
+        tokens.to_iter_dataset(options), length_struct={"pairs": share.max_sequence_length}
+    )
+
+
+def _split_pairs(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a trainer's batch from packed pairs [B, S, 3]."""
+    inputs, targets, target_bytes = np.moveaxis(batch["pairs"], -1, 0)
+    return {
+        "inputs": np.ascontiguousarray(inputs),
+        "targets": np.ascontiguousarray(targets),
+        "target_bytes": np.ascontiguousarray(target_bytes),
+        "segment_ids": np.ascontiguousarray(batch["pairs_segment_ids"]),
+        "positions": np.ascontiguousarray(batch["pairs_positions"]),
+    }

@@ -1,0 +1,147 @@
+"""Documents of a prepared TFDS dataset."""
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from axl_exp.config import REQUIRED, Configurable, Required, config_class
+from axl_exp.data.errors import DataError
+
+_FIX = "or leave out --data_dir and use the embedded corpus (source.dataset_name python_text:1.0.0)"
+
+
+class TextDocument(NamedTuple):
+    """A document as it is tokenized."""
+
+    text: str
+
+    num_bytes: int
+    """UTF-8 bytes of the document in the dataset, before newlines were replaced."""
+
+
+class TfdsTextSource(Configurable):
+    """One split of a TFDS dataset in array_record format: `len(source)`, `source[i]`.
+
+    Nothing is downloaded or prepared here, and no code of the dataset is imported: the files say
+    what they are.
+    """
+
+    @config_class
+    class Config(Configurable.Config):
+        # As TFDS writes it, with the version: `c4/en:3.0.1`.
+        dataset_name: Required[str] = REQUIRED
+        # A split, or a slice of one: `train`, `validation[:5000]`.
+        split: Required[str] = REQUIRED
+        # Name of the text feature.
+        text_key: str = "text"
+        # Replaces every newline before tokenizing, for vocabularies without one.
+        replace_newlines_with: str | None = None
+
+    def __init__(self, cfg: Config, *, data_dir: epath.PathLike):
+        """Open the dataset.
+
+        Raises:
+            DataError: The directory, the dataset, its version, the split, or the text feature is
+                not there, or the format has no random access.
+        """
+        super().__init__(cfg)
+        self.path = _dataset_path(cfg.dataset_name, epath.Path(data_dir))
+        builder = tfds.builder_from_directory(self.path)
+        self._metadata = dict(builder.info.metadata or {})
+        self._records = _open_split(builder, cfg, self.path)
+        self._text_key = cfg.text_key
+        self._newline = cfg.replace_newlines_with
+        self._name = f"{cfg.dataset_name} {cfg.split}"
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> TextDocument:
+        record = self._records[index][self._text_key]
+        try:
+            text = record.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"Document {index} of {self._name} in {self.path} is not UTF-8 ({error}). "
+                "Prepare the dataset from decoded text."
+            ) from error
+        if self._newline is not None:
+            text = text.replace("\n", self._newline)
+        return TextDocument(text, len(record))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what identifies the dataset: name, path, number of documents and a SHA-256.
+
+        The hash covers every document of the embedded corpus. Of another dataset, which may have
+        terabytes, it covers TFDS's own description: features, splits, bytes and shard lengths.
+        """
+        sha256 = self._metadata.get("documents_sha256")
+        return {
+            "dataset": self._config.dataset_name,
+            "split": self._config.split,
+            "num_documents": len(self),
+            "fingerprint": sha256 or _description_sha256(self.path),
+            "fingerprint_of": "documents" if sha256 else "description",
+            "source": str(self.path),
+        }
+
+
+def _dataset_path(name: str, data_dir: epath.Path) -> epath.Path:
+    """Return the directory of the dataset `name`, found without asking TFDS's registry."""
+    path = data_dir / name.replace(":", "/")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?:\d+\.\d+\.\d+", name):
+        raise DataError(
+            f"source.dataset_name {name!r} is not of the form name[/config]:major.minor.patch. "
+            f"Name the version, as in 'c4/en:3.0.1'.{_versions(path)}"
+        )
+    if not data_dir.is_dir():
+        raise DataError(
+            f"There is no data directory {data_dir}. Name the one that TFDS datasets were prepared "
+            f"in, {_FIX}."
+        )
+    if not (path / "dataset_info.json").is_file():
+        raise DataError(
+            f"No dataset {name!r}: there is none at {path}.{_versions(path.parent)} Prepare it "
+            "(where TensorFlow is installed, which only the preparing needs: "
+            f"tfds build {name} --data_dir={data_dir} --file_format=array_record), {_FIX}."
+        )
+    return path
+
+
+def _versions(folder: epath.Path) -> str:
+    if not folder.is_dir():
+        return ""
+    found = sorted(p.name for p in folder.iterdir() if (p / "dataset_info.json").is_file())
+    return f" Versions there: {', '.join(found)}." if found else ""
+
+
+def _open_split(builder: Any, cfg: TfdsTextSource.Config, path: epath.Path) -> Any:
+    if cfg.text_key not in builder.info.features:
+        raise DataError(
+            f"{cfg.dataset_name} has no feature {cfg.text_key!r} (source.text_key): "
+            f"its features are {', '.join(builder.info.features)}."
+        )
+    try:
+        records = builder.as_data_source(cfg.split)
+    except NotImplementedError as error:
+        raise DataError(
+            f"{path} is in {builder.info.file_format.value} format, which cannot be read at any "
+            "position. Convert it where TensorFlow is installed: tfds convert_format "
+            f"--dataset_version_dir={path} --out_file_format=array_record"
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"source.split {cfg.split!r} of {cfg.dataset_name} cannot be read: "
+            f"{str(error).splitlines()[0]} Splits: {', '.join(builder.info.splits)}."
+        ) from error
+    return records
+
+
+def _description_sha256(path: epath.Path) -> str:
+    digest = hashlib.sha256()
+    for file in ("dataset_info.json", "features.json"):
+        digest.update((path / file).read_bytes())
+    return digest.hexdigest()

@@ -76,7 +76,8 @@ def _scalar(value: Any) -> Any:
         return _symbol(value)
     if isinstance(value, (str, bytes, int, float)):
         # An object of a subclass, as the plain value that it is.
-        return next(base for base in type(value).__mro__ if base in (str, bytes, int, float))(value)
+        plain: Any = next(base for base in (str, bytes, int, float) if isinstance(value, base))
+        return plain(value)
     return None
 
 

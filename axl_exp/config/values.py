@@ -35,7 +35,7 @@ _SCALARS = (
 )
 _NON_BOOL = {int, float, str, type(None), RequiredFieldValue}
 # Found by name, since this package never imports jax.
-_FOREIGN_SCALARS = {"numpy.dtype", "jax.PartitionSpec", "numpy.generic"}
+_FOREIGN_SCALARS = {"numpy.dtype", "numpy.generic", "jax.P", "jax.PartitionSpec"}
 
 
 def check_kind(value: Any, *, where: str) -> None:

@@ -1,0 +1,66 @@
+"""Language models on flax nnx, made from configs."""
+
+from axl_exp.model.abstract import abstract_model, num_params
+from axl_exp.model.attention import GroupedQueryAttention, TransformerAttentionLayer
+from axl_exp.model.base import BaseLayer, parameter
+from axl_exp.model.causal_lm import CausalLM, LossOutput, LossSums
+from axl_exp.model.decoder import Decoder
+from axl_exp.model.embedding import Embedding, LmHead, TransformerTextEmbeddings
+from axl_exp.model.feed_forward import TransformerFeedForwardLayer
+from axl_exp.model.flops import FLOP_FORMULA, FlopsPerToken, flops_per_token
+from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
+from axl_exp.model.linear import Linear
+from axl_exp.model.norm import RMSNorm
+from axl_exp.model.qkv import (
+    FusedGroupedQKVLinear,
+    MultiheadInputLinear,
+    MultiheadOutputLinear,
+    RoFormerQKVLinear,
+)
+from axl_exp.model.remat import RematSpec
+from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding
+from axl_exp.model.sharding import (
+    DEFAULT_LOGICAL_AXIS_RULES,
+    ShardingError,
+    constrain,
+    param_partition_specs,
+    partition_spec,
+)
+from axl_exp.model.transformer import RepeatedTransformerLayer, TransformerLayer
+
+__all__ = [
+    "BaseLayer",
+    "CausalLM",
+    "DEFAULT_LOGICAL_AXIS_RULES",
+    "Decoder",
+    "DefaultInitializer",
+    "Embedding",
+    "FLOP_FORMULA",
+    "FlopsPerToken",
+    "FusedGroupedQKVLinear",
+    "GroupedQueryAttention",
+    "Linear",
+    "LmHead",
+    "LossOutput",
+    "LossSums",
+    "MultiheadInputLinear",
+    "MultiheadOutputLinear",
+    "RMSNorm",
+    "RematSpec",
+    "RepeatedTransformerLayer",
+    "RoFormerQKVLinear",
+    "RoFormerSinusoidalPositionalEmbedding",
+    "ShardingError",
+    "TransformerAttentionLayer",
+    "TransformerFeedForwardLayer",
+    "TransformerLayer",
+    "TransformerTextEmbeddings",
+    "WeightInitializer",
+    "abstract_model",
+    "constrain",
+    "flops_per_token",
+    "num_params",
+    "param_partition_specs",
+    "parameter",
+    "partition_spec",
+]

@@ -1,0 +1,67 @@
+"""Decoder: tokens in, hidden vectors and logits out.
+
+B batch, S sequence, D model dim, V vocabulary.
+"""
+
+import jax
+from flax import nnx
+
+from axl_exp.config import (
+    REQUIRED,
+    Configurable,
+    InstantiableConfig,
+    Required,
+    config_class,
+    maybe_instantiate,
+)
+from axl_exp.model.base import BaseLayer
+from axl_exp.model.embedding import TransformerTextEmbeddings
+from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.norm import RMSNorm
+from axl_exp.model.transformer import RepeatedTransformerLayer
+
+
+class Decoder(BaseLayer):
+    """Embedding, transformer layers, a last norm, and the head that gives logits."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """The sizes and the parts."""
+
+        # Tokens; ids are below it.
+        vocab_size: Required[int] = REQUIRED
+        # The width of the residual stream.
+        dim: Required[int] = REQUIRED
+        # The token that fills up a batch; as a target it does not count.
+        pad_token_id: int = 0
+        # From tokens to vectors; gives the logits too unless there is an lm_head.
+        emb: InstantiableConfig = TransformerTextEmbeddings.default_config()
+        # The layers.
+        transformer: InstantiableConfig = RepeatedTransformerLayer.default_config()
+        # After the last layer.
+        output_norm: InstantiableConfig = RMSNorm.default_config()
+        # From vectors to logits with a weight of its own; None ties it to the embedding.
+        lm_head: InstantiableConfig | None = None
+
+    def __init__(self, cfg: Config, *, param_init: DefaultInitializer, rngs: nnx.Rngs):
+        dim = cfg.dim
+        self.pad_token_id = cfg.pad_token_id
+        self.emb = cfg.emb.instantiate(vocab_size=cfg.vocab_size, dim=dim, rngs=rngs)
+        self.transformer = cfg.transformer.instantiate(dim=dim, param_init=param_init, rngs=rngs)
+        self.output_norm = cfg.output_norm.instantiate(dim=dim)
+        self.lm_head = maybe_instantiate(
+            cfg.lm_head, vocab_size=cfg.vocab_size, dim=dim, param_init=param_init, rngs=rngs
+        )
+
+    def __call__(
+        self, inputs_BS: jax.Array, *, positions_BS: jax.Array, segment_ids_BS: jax.Array
+    ) -> jax.Array:
+        """Return the normed hidden vectors, [B, S, D]; `logits` takes them on."""
+        x_BSD = self.transformer(
+            self.emb(inputs_BS), positions_BS=positions_BS, segment_ids_BS=segment_ids_BS
+        )
+        return self.output_norm(x_BSD)
+
+    def logits(self, hidden_BSD: jax.Array) -> jax.Array:
+        """Return the logits of the next token, [B, S, V]."""
+        return self.emb.attend(hidden_BSD) if self.lm_head is None else self.lm_head(hidden_BSD)

@@ -1,0 +1,90 @@
+"""Tokens to vectors, and vectors to logits over tokens.
+
+B batch, S sequence, D model dim, V vocabulary.
+"""
+
+import jax
+from flax import nnx
+
+from axl_exp.config import Configurable, InstantiableConfig, config_class
+from axl_exp.model.base import BaseLayer, parameter
+from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
+from axl_exp.model.linear import project
+from axl_exp.model.sharding import constrain
+
+
+def _logits(x_BSD: jax.Array, weight_VD: jax.Array) -> jax.Array:
+    logits_BSV = project(x_BSD, weight_VD, in_dims_last=True)
+    return constrain(logits_BSV, "batch", "sequence", "hidden")
+
+
+class Embedding(BaseLayer):
+    """A table with one vector per token, [V, D]."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """How the table starts."""
+
+        # By fan_out: deviation 1/sqrt(D), so that logits of a tied head start with variance 1.
+        param_init: InstantiableConfig = DefaultInitializer.default_config().set(
+            init_by_param_name={".*weight$": WeightInitializer.default_config().set(fan="fan_out")}
+        )
+
+    def __init__(self, cfg: Config, *, num_embeddings: int, dim: int, rngs: nnx.Rngs):
+        param_init = cfg.param_init.instantiate()
+        weight = param_init("weight", rngs.params(), (num_embeddings, dim), in_dims=(0,))
+        self.weight = parameter(weight, logical_axes=("vocab", "vocab_embed"))
+
+    def __call__(self, tokens_BS: jax.Array) -> jax.Array:
+        """Return the vectors of the tokens, [B, S, D]."""
+        return constrain(self.weight[...][tokens_BS], "batch", "sequence", "hidden")
+
+    def attend(self, x_BSD: jax.Array) -> jax.Array:
+        """Return the product of x with every vector of the table: logits [B, S, V]."""
+        return _logits(x_BSD, self.weight[...])
+
+
+class TransformerTextEmbeddings(BaseLayer):
+    """The embeddings of a text model: tokens alone; their positions enter in attention."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """What is embedded."""
+
+        # The table of tokens.
+        token_emb: InstantiableConfig = Embedding.default_config()
+
+    def __init__(self, cfg: Config, *, vocab_size: int, dim: int, rngs: nnx.Rngs):
+        self.token_emb = cfg.token_emb.instantiate(num_embeddings=vocab_size, dim=dim, rngs=rngs)
+
+    def __call__(self, tokens_BS: jax.Array) -> jax.Array:
+        """Return the vectors of the tokens, [B, S, D]."""
+        return self.token_emb(tokens_BS)
+
+    def attend(self, x_BSD: jax.Array) -> jax.Array:
+        """Return logits [B, S, V] by the table of tokens."""
+        return self.token_emb.attend(x_BSD)
+
+
+class LmHead(BaseLayer):
+    """An output head with a weight of its own, [V, D], where the embedding is not tied to it."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """Nothing of this product is a choice."""
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        vocab_size: int,
+        dim: int,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        weight = param_init("weight", rngs.params(), (vocab_size, dim), in_dims=(1,))
+        self.weight = parameter(weight, logical_axes=("vocab", "vocab_embed"))
+
+    def __call__(self, x_BSD: jax.Array) -> jax.Array:
+        """Return logits [B, S, V]."""
+        return _logits(x_BSD, self.weight[...])

@@ -1,0 +1,60 @@
+"""Products of activations with weights."""
+
+import math
+
+import jax
+from flax import nnx
+
+from axl_exp.config import Configurable, config_class
+from axl_exp.model.base import BaseLayer, parameter
+from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.sharding import mesh_is_split
+
+
+def project(
+    x: jax.Array, weight: jax.Array, *, num_in_dims: int = 1, in_dims_last: bool = False
+) -> jax.Array:
+    """Return x [*lead, *in] summed with weight [*in, *out] over the `in` dims: [*lead, *out].
+
+    Args:
+        x: Activations.
+        weight: [*in, *out], or [*out, *in] with `in_dims_last`.
+        num_in_dims: How many dims are summed over.
+        in_dims_last: Which end of the weight they are at.
+    """
+    lead_shape, in_shape = x.shape[:-num_in_dims], x.shape[-num_in_dims:]
+    out_shape = weight.shape[:-num_in_dims] if in_dims_last else weight.shape[num_in_dims:]
+    if mesh_is_split():  # The dims stay apart, since each may lie over other devices.
+        x_dims = range(len(lead_shape), x.ndim)
+        first = weight.ndim - num_in_dims if in_dims_last else 0
+        weight_dims = range(first, first + num_in_dims)
+        return jax.lax.dot_general(x, weight, ((tuple(x_dims), tuple(weight_dims)), ((), ())))
+    # As plain matrices: XLA's CPU backend takes 1.6 times as long for a step with the dims apart.
+    in_size = math.prod(in_shape)
+    matrix = weight.reshape(-1, in_size).T if in_dims_last else weight.reshape(in_size, -1)
+    return (x.reshape(-1, in_size) @ matrix).reshape(*lead_shape, *out_shape)
+
+
+class Linear(BaseLayer):
+    """x @ weight, without a bias."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """Nothing of a plain product is a choice."""
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        input_dim: int,
+        output_dim: int,
+        logical_axes: tuple[str, str],
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        weight = param_init("weight", rngs.params(), (input_dim, output_dim), in_dims=(0,))
+        self.weight = parameter(weight, logical_axes=logical_axes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return x [..., input_dim] @ weight: [..., output_dim]."""
+        return project(x, self.weight[...])

@@ -1,0 +1,156 @@
+"""The products around the attention core: to queries, keys and values, and back.
+
+B batch, S sequence, D model dim, N query heads, K key/value heads, H head dim.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
+from axl_exp.errors import UserError
+from axl_exp.model.base import BaseLayer, parameter
+from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.linear import project
+from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding, rotate
+from axl_exp.model.sharding import constrain
+
+
+class QKV(NamedTuple):
+    """Queries [B, S, N, H], keys and values [B, S, K, H]."""
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+
+
+class MultiheadInputLinear(BaseLayer):
+    """From the model dim to heads, with one weight [D, heads, H]."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """Nothing of this product is a choice."""
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        weight = param_init("weight", rngs.params(), (dim, num_heads, head_dim), in_dims=(0,))
+        self.weight = parameter(weight, logical_axes=("embed", "heads", "head_dim"))
+
+    def __call__(self, x_BSD: jax.Array) -> jax.Array:
+        """Return [B, S, heads, H]."""
+        return project(x_BSD, self.weight[...])
+
+
+class MultiheadOutputLinear(BaseLayer):
+    """From heads back to the model dim, with one weight [D, N, H]."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """Nothing of this product is a choice."""
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        weight = param_init("weight", rngs.params(), (dim, num_heads, head_dim), in_dims=(1, 2))
+        self.weight = parameter(weight, logical_axes=("embed", "heads", "head_dim"))
+
+    def __call__(self, context_BSNH: jax.Array) -> jax.Array:
+        """Return [B, S, D]."""
+        output_BSD = project(context_BSNH, self.weight[...], num_in_dims=2, in_dims_last=True)
+        return constrain(output_BSD, "batch", "sequence", "hidden")
+
+
+class FusedGroupedQKVLinear(BaseLayer):
+    """Queries, keys and values in one product, its weight [D, N + 2K, H] in this order."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """The grouping."""
+
+        # Heads of keys and values; each serves num_heads / num_kv_heads query heads.
+        num_kv_heads: Required[int] = REQUIRED
+        # The product.
+        layer: InstantiableConfig = MultiheadInputLinear.default_config()
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        if num_heads % cfg.num_kv_heads:
+            raise UserError(
+                f"num_heads {num_heads} does not divide by num_kv_heads {cfg.num_kv_heads}: each "
+                "key/value head serves the same number of query heads; change one of them."
+            )
+        self.num_heads = num_heads
+        self.num_kv_heads = cfg.num_kv_heads
+        self.qkv_proj = cfg.layer.instantiate(
+            dim=dim,
+            num_heads=num_heads + 2 * cfg.num_kv_heads,
+            head_dim=head_dim,
+            param_init=param_init,
+            rngs=rngs,
+        )
+
+    def __call__(self, x_BSD: jax.Array) -> QKV:
+        """Return queries, keys and values."""
+        parts = (self.num_heads, self.num_heads + self.num_kv_heads)
+        return QKV(*jnp.split(self.qkv_proj(x_BSD), parts, axis=2))
+
+
+class RoFormerQKVLinear(BaseLayer):
+    """Queries, keys and values, of which queries and keys carry their positions."""
+
+    @config_class
+    class Config(Configurable.Config):
+        """The product and the embedding of positions."""
+
+        # The product.
+        input_linear: InstantiableConfig = FusedGroupedQKVLinear.default_config()
+        # The angles of the rotation.
+        rope_pos_emb_layer: InstantiableConfig = (
+            RoFormerSinusoidalPositionalEmbedding.default_config()
+        )
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        self.i_proj = cfg.input_linear.instantiate(
+            dim=dim, num_heads=num_heads, head_dim=head_dim, param_init=param_init, rngs=rngs
+        )
+        self.rope = cfg.rope_pos_emb_layer.instantiate(head_dim=head_dim)
+
+    def __call__(self, x_BSD: jax.Array, *, positions_BS: jax.Array) -> QKV:
+        """Return queries, keys and values; the first two turned by their positions."""
+        query, key, value = self.i_proj(x_BSD)
+        sin_BSR, cos_BSR = self.rope(positions_BS)
+        return QKV(rotate(query, sin_BSR, cos_BSR), rotate(key, sin_BSR, cos_BSR), value)

@@ -108,7 +108,7 @@ def _dtype_of(value: Any) -> Any:
     """The numpy dtype that `value` means: a dtype, a scalar type, or a class of jnp's with one."""
     if _has_base(value, "numpy.dtype"):
         return value
-    if isinstance(value, type) and any(_is_named(c, "numpy.generic") for c in value.__mro__):
+    if isinstance(value, type) and "numpy.generic" in _bases(value):
         try:
             return value(0).dtype
         except (TypeError, ValueError):  # an abstract type, such as np.floating, is a class
@@ -188,12 +188,13 @@ def _container(value: Any) -> Any:
 
 
 def _has_base(value: Any, name: str) -> bool:
-    return any(_is_named(base, name) for base in type(value).__mro__)
+    return name in _bases(type(value))
 
 
-def _is_named(cls: type, name: str) -> bool:
-    package, _, class_name = name.partition(".")
-    return cls.__name__ == class_name and cls.__module__.partition(".")[0] == package
+@functools.lru_cache(maxsize=4096)
+def _bases(cls: type) -> frozenset[str]:
+    """The names of a class and its bases, `package.Class`."""
+    return frozenset(f"{c.__module__.partition('.')[0]}.{c.__name__}" for c in cls.__mro__)
 
 
 def _type_name(value: Any) -> str:

@@ -7,6 +7,7 @@ process. So an object without such a name has none here, rather than an address.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 import types
 from typing import Any
@@ -56,23 +57,38 @@ def captured_variables(value: Any) -> tuple[str, ...]:
 
 
 def _public_name(value: Any, module: str, qualname: str) -> str | None:
-    package = module.partition(".")[0]
-    public = [
+    for prefix, owner in _public_owners(module.partition(".")[0], len(sys.modules)):
+        if _lookup(owner, qualname) is value:
+            return prefix + qualname
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _public_owners(package: str, num_modules: int) -> list[tuple[str, Any]]:
+    """(start of a name, module) of each public module of a package, the shortest names first.
+
+    Args:
+        package: The package's name.
+        num_modules: How many modules are loaded: what is cached is for these.
+    """
+    names = [
         name
         for name, loaded in list(sys.modules.items())
         if isinstance(loaded, types.ModuleType)
         and (name == package or name.startswith(package + "."))
         and not any(part.startswith("_") for part in name.split("."))
     ]
-    for name in sorted(public, key=lambda name: (name.count("."), name)):
-        if _lookup(sys.modules[name], qualname) is value:
-            return f"{name}:{qualname}"
+    owners = []
+    for name in sorted(names, key=lambda name: (name.count("."), name)):
+        module = sys.modules[name]
+        owners.append((f"{name}:", module))
         # jax.checkpoint_policies looks like a module and is none.
-        for attribute, namespace in vars(sys.modules[name]).items():
-            is_namespace = isinstance(namespace, types.SimpleNamespace)
-            if is_namespace and _lookup(namespace, qualname) is value:
-                return f"{name}:{attribute}.{qualname}"
-    return None
+        owners += [
+            (f"{name}:{attribute}.", namespace)
+            for attribute, namespace in list(vars(module).items())
+            if isinstance(namespace, types.SimpleNamespace)
+        ]
+    return owners
 
 
 def _lookup(owner: Any, qualname: str) -> Any:

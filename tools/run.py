@@ -124,8 +124,9 @@ def install(requirement: str) -> None:
         "PIP_BUILD_CONSTRAINT": "constraints.txt",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
-    with INSTALL_LOG.open("w") as log:
-        pip = subprocess.Popen(
+    with (
+        INSTALL_LOG.open("w") as log,
+        subprocess.Popen(
             command,
             cwd=ROOT,
             env=environment,
@@ -133,13 +134,14 @@ def install(requirement: str) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        )
+        ) as pip,
+    ):
         assert pip.stdout is not None
         show = progress_line()
         for line in pip.stdout:
             log.write(line)
             show(line)
-    if pip.wait():
+    if pip.returncode:
         errors = [line for line in INSTALL_LOG.read_text().splitlines() if "ERROR" in line]
         raise SetupError(
             "\n".join(errors[-3:] or ["pip failed"])

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from tools.check.source import Finding, Import, Module, module_of
 
 # Commands load the rest below flag parsing, so that --help is instant.
-COMMANDS = ("axl_exp.launch", "axl_exp.golden", "axl_exp.compare.__main__", "tools.bench.__main__")
+COMMANDS = (
+    "axl_exp.launch",
+    "axl_exp.golden.__main__",
+    "axl_exp.compare.__main__",
+    "tools.bench.__main__",
+)
 
 # A module imports from its own room and from rooms of later rows, never from a neighbour or back.
 LAYERS: tuple[tuple[str, ...], ...] = (

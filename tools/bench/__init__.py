@@ -1,0 +1,1 @@
+"""What our trainer costs, measured side by side with the same thing done by hand."""

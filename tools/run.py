@@ -124,18 +124,16 @@ def install(requirement: str) -> None:
         "PIP_BUILD_CONSTRAINT": "constraints.txt",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
-    with (
-        INSTALL_LOG.open("w") as log,
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as pip,
-    ):
+    pip = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    with pip, INSTALL_LOG.open("w") as log:
         assert pip.stdout is not None
         show = progress_line()
         for line in pip.stdout:

@@ -26,9 +26,10 @@ class LeafClass(enum.StrEnum):
 _PATTERNS: tuple[tuple[str, LeafClass], ...] = (
     (r"(evalers\[\*\]\.)?input(\..*)?", LeafClass.DATA),
     (r"evalers\[\*\]\.(eval_policy|summary_writer)(\..*)?", LeafClass.IO),
-    (r"(checkpointer|summary_writer|watchdog|profiler)(\..*)?", LeafClass.IO),
+    (r"(checkpointer|summary_writer|tracer)(\..*)?", LeafClass.IO),
     (r"name|start_trace_(steps|process_indices)(\[\*\])?|save_input_iterator", LeafClass.IO),
-    (r"(mesh_shape|mesh_rules|logical_axis_rules)([.\[].*)?", LeafClass.PARALLELISM),
+    (r"log_every_n_steps|watchdog_timeout_seconds|stop_on_nonfinite_loss", LeafClass.IO),
+    (r"(mesh_shape|mesh_rules|(model\.)?logical_axis_rules)([.\[].*)?", LeafClass.PARALLELISM),
     (r"(.*\.)?(mesh|batch|seq)_axis_names(\[\*\])?", LeafClass.PARALLELISM),
     (r"(.*\.)?\w*partition_spec([.\[].*)?", LeafClass.PARALLELISM),
     (r"(.*\.)?remat\w*([.\[].*)?", LeafClass.PARALLELISM),

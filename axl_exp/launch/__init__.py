@@ -1,0 +1,1 @@
+"""The launch command: from a name to a trained model in a run directory."""

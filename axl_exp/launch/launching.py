@@ -1,0 +1,186 @@
+"""What a launch does, in order; each stage fails before the next costs anything."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from axl_exp.config.delta import change_text
+from axl_exp.config.override import Override
+from axl_exp.config.text import config_text
+from axl_exp.data import EMBEDDED_DATASET, use_embedded_corpus
+from axl_exp.launch.narrate import Narrator, plan_facts
+from axl_exp.report.terminal import make_console
+from axl_exp.report.text import format_seconds
+from axl_exp.resolve import Resolved, resolve
+from axl_exp.run.claim import check_claim, claim
+from axl_exp.run.environment import git_state
+from axl_exp.run.home import home
+from axl_exp.run.layout import RunDir
+from axl_exp.run.naming import new_run_dir
+from axl_exp.train.devices import describe_devices, select_devices
+from axl_exp.train.session import Display, run_session
+from axl_exp.train.trainer import SpmdTrainer
+
+_RUNS = Path("runs")
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchRequest:
+    """The flags of a launch, as parsed.
+
+    Attributes:
+        overrides: (path, text) of every `--config.<path>=<text>`, in order.
+        started: `time.perf_counter()` when the process began.
+    """
+
+    config: str
+    mesh: str
+    run_dir: Path | None
+    data_dir: Path | None
+    module: str | None
+    overrides: tuple[tuple[str, str], ...]
+    started: float
+
+
+def launch(request: LaunchRequest) -> int:
+    """Train what the request asks for; returns the exit code.
+
+    Raises:
+        UserError: Whatever is wrong with the request, the data, the memory or the run directory.
+    """
+    _configure_jax()
+    hardware = select_devices(request.mesh)
+    resolved = resolve(
+        request.config,
+        selector=hardware,
+        overrides=[Override(path, text) for path, text in request.overrides],
+        module=request.module,
+        adapt=_use_embedded_corpus if request.data_dir is None else None,
+    )
+    if request.run_dir is not None:
+        check_claim(RunDir(request.run_dir), config_text=config_text(resolved.config))
+    trainer: SpmdTrainer = resolved.config.instantiate()  # pyright: ignore
+    with Narrator(make_console()) as narrator:
+        _introduce(narrator, resolved, trainer, request)
+        trainer.check_fits(trainer.plan(), config_name=resolved.name)
+        trainer.open_inputs(data_dir=request.data_dir)
+        compile_started = time.perf_counter()
+        compiled = trainer.compile()
+        compile_seconds = time.perf_counter() - compile_started
+        plan = trainer.plan(compiled)
+        trainer.check_fits(plan, config_name=resolved.name)
+        run_dir = _claim_run_dir(request, resolved)
+        narrator.log_to(run_dir.log)
+        narrator.show_plan(
+            [
+                *plan_facts(plan, config=resolved.name, hardware=_hardware_text(resolved, trainer)),
+                ("compiled", f"in {format_seconds(compile_seconds)}"),
+                ("run directory", str(run_dir.path)),
+            ]
+        )
+        cfg = trainer.config
+        narrator.start_steps(max_step=cfg.max_step, log_every_n_steps=cfg.log_every_n_steps)
+        result = run_session(
+            trainer,
+            compiled=compiled,
+            plan=plan,
+            run_dir=run_dir,
+            env=_env_facts(request, resolved, trainer),
+            display=Display(say=narrator.say, on_step=narrator.on_step),
+            compile_seconds=compile_seconds,
+            started=request.started,
+        )
+        narrator.show_summary(result.summary, run_dir=run_dir.path)
+        _say_what_next(narrator, request, run_dir, status=result.summary["status"])
+    return result.exit_code
+
+
+def _configure_jax() -> None:
+    """Keep compiled programs between launches; the user's own setting of the cache wins."""
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
+        jax.config.update("jax_compilation_cache_dir", str(home() / "compilation_cache"))
+        # JAX's default leaves out what compiles in under a second: half of a warm start.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _use_embedded_corpus(cfg: Any) -> Any:
+    """Return `cfg` reading the embedded corpus wherever it names data that must be prepared."""
+    cfg = cfg.clone()
+    cfg.input = use_embedded_corpus(cfg.input)
+    evalers = {name: evaler.clone() for name, evaler in cfg.evalers.items()}
+    for evaler in evalers.values():
+        evaler.input = use_embedded_corpus(evaler.input)
+    cfg.evalers = evalers
+    return cfg
+
+
+def _introduce(
+    narrator: Narrator, resolved: Resolved, trainer: SpmdTrainer, request: LaunchRequest
+) -> None:
+    narrator.say(f"{resolved.name} on {_hardware_text(resolved, trainer)}", style="bold")
+    if resolved.rule is not None:
+        if resolved.rule.note:
+            narrator.say(resolved.rule.note, style="bold yellow")
+        narrator.say(f"The mesh rule at {resolved.rule.defined_at} changed:")
+        for change in resolved.mesh_changes:
+            narrator.say(f"  {change_text(change)}")
+    for override in resolved.overrides:
+        narrator.say(f"override {override.flag}")
+    for warning in resolved.warnings:
+        narrator.say(f"warning: {warning}", style="yellow")
+    dataset = trainer.config.input.source.dataset_name
+    if dataset == EMBEDDED_DATASET:
+        narrator.say(
+            "Data: the embedded corpus, the text that ships with this Python. "
+            "Train on your own with --data_dir.",
+            style="bold yellow",
+        )
+    else:
+        narrator.say(f"Data: {dataset} under {request.data_dir}", style="bold")
+
+
+def _hardware_text(resolved: Resolved, trainer: SpmdTrainer) -> str:
+    return f"{resolved.hardware} ({describe_devices(trainer.devices)})"
+
+
+def _claim_run_dir(request: LaunchRequest, resolved: Resolved) -> RunDir:
+    text = config_text(resolved.config)
+    if request.run_dir is not None:
+        run_dir = RunDir(request.run_dir)
+    else:
+        commit = (git_state(Path.cwd()) or {}).get("commit")
+        run_dir = new_run_dir(
+            _RUNS, config=resolved.name, commit=commit, started_unix_seconds=time.time()
+        )
+    claim(run_dir, config_text=text)
+    return run_dir
+
+
+def _env_facts(request: LaunchRequest, resolved: Resolved, trainer: SpmdTrainer) -> dict[str, Any]:
+    cfg = trainer.config
+    return {
+        "config": resolved.name,
+        "module": request.module,
+        "mesh": str(resolved.hardware),
+        "mesh_shape": {axis: size for axis, size in trainer.mesh.shape.items()},
+        "mesh_rule": resolved.rule.defined_at if resolved.rule is not None else None,
+        "overrides": [override.flag for override in resolved.overrides],
+        "data": trainer.input.fingerprint(),  # pyright: ignore  (inputs are open)
+        "embedded_data": request.data_dir is None,
+        "seed": cfg.seed,
+    }
+
+
+def _say_what_next(
+    narrator: Narrator, request: LaunchRequest, run_dir: RunDir, *, status: str
+) -> None:
+    narrator.say("")
+    narrator.say(f"run directory: {run_dir.path}")
+    if status == "stopped":
+        narrator.say(
+            "Stopped on request. Launch again with the same flags and --run_dir to resume."
+        )
+    narrator.say(f"compare it:    python -m axl_exp.compare {run_dir.path} OTHER_RUN_OR_BRANCH")

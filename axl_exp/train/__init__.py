@@ -1,0 +1,1 @@
+"""Training: the pure step, its state, checkpoints, evaluation, and the SpmdTrainer that runs them."""

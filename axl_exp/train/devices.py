@@ -1,0 +1,102 @@
+"""The devices at hand: what they are called, and the mesh that they form."""
+
+import collections
+import math
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh
+
+from axl_exp.mesh import (
+    MESH_AXES,
+    AnyMeshShape,
+    HardwareSelector,
+    HybridMeshShape,
+    UnknownHardwareError,
+    axis_sizes,
+    infer_mesh_shape,
+    parse_selector,
+    selector_of_devices,
+    split_over_slices,
+)
+
+AUTO = "auto"
+
+
+def select_devices(selector: str = AUTO) -> HardwareSelector:
+    """Return the selector of this machine's devices, after making `cpu-N` show N of them.
+
+    Call it before anything else touches JAX's backend.
+
+    Args:
+        selector: "auto" for whatever is there; or a selector that the devices must match, where
+            `cpu-N` makes the host show N devices.
+
+    Raises:
+        UnknownHardwareError: The devices are not what the selector says, or not in the table.
+    """
+    wanted = None if selector == AUTO else parse_selector(selector)
+    if wanted is not None and wanted.platform == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", wanted.num_devices)
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        first_line = str(error).splitlines()[0]
+        raise UnknownHardwareError(
+            f"JAX finds no devices here ({first_line}). Run on the CPU with --mesh=cpu-1."
+        ) from error
+    found = selector_of_devices(
+        platform=devices[0].platform,
+        device_kind=devices[0].device_kind,
+        num_devices=len(devices),
+        num_slices=num_slices(devices),
+    )
+    if wanted is not None and wanted != found:
+        raise UnknownHardwareError(
+            f"--mesh={wanted}: this machine is {found}. Leave --mesh out to use what is here, or "
+            "launch on that hardware."
+        )
+    return found
+
+
+def num_slices(devices: list[jax.Device]) -> int:
+    """Return how many TPU slices the devices form; 1 for everything else."""
+    return len({getattr(d, "slice_index", None) or 0 for d in devices})
+
+
+def make_mesh(shape: AnyMeshShape, devices: list[jax.Device]) -> Mesh:
+    """Return the mesh of `devices` with our axis names, laid out for their network.
+
+    Raises:
+        MeshShapeError: The shape does not multiply to the devices.
+    """
+    slices = num_slices(devices)
+    shape = infer_mesh_shape(shape, num_devices=len(devices), num_slices=slices)
+    if slices > 1 and not isinstance(shape, HybridMeshShape):
+        shape = split_over_slices(shape, num_slices=slices)
+    if isinstance(shape, HybridMeshShape) and slices > 1:
+        ici, dcn = (tuple(axis_sizes(part).values()) for part in (shape.ici, shape.dcn))
+        grid = mesh_utils.create_hybrid_device_mesh(ici, dcn, devices)
+    elif devices[0].platform == "cpu":
+        grid = np.asarray(devices).reshape(tuple(axis_sizes(shape).values()))
+    else:
+        grid = mesh_utils.create_device_mesh(tuple(axis_sizes(shape).values()), devices)
+    return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def describe_devices(devices: list[jax.Device]) -> str:
+    """Return what a person calls them: `8 x NVIDIA H100 80GB HBM3`."""
+    kinds = collections.Counter(d.device_kind for d in devices)
+    return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
+
+
+def num_processes() -> int:
+    """Return how many processes run this program together."""
+    return jax.process_count()
+
+
+def mesh_size(mesh: Mesh) -> int:
+    """Return how many devices the mesh has."""
+    return math.prod(mesh.devices.shape)

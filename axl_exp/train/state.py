@@ -1,0 +1,113 @@
+"""What training carries from step to step, and the model as pure functions of it.
+
+Parameters live in a plain nested dict of arrays (what optax, Orbax and a reader of a checkpoint
+understand); the flax module is rebuilt from it inside each traced function.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from axl_exp.model.sharding import param_partition_specs
+from axl_exp.optim import Learner
+
+Params = dict[str, Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """The whole state of training.
+
+    Attributes:
+        step: int32 scalar, how many steps are done.
+        params: Nested dict of parameters.
+        opt_state: The learner's state.
+    """
+
+    step: jax.Array
+    params: Params
+    opt_state: Any
+
+
+class PureModel:
+    """A model whose parameters are an argument; made without allocating any."""
+
+    def __init__(self, model_cfg: Any):
+        abstract = nnx.eval_shape(lambda: model_cfg.instantiate(rngs=nnx.Rngs(0)))
+        self._model_cfg = model_cfg
+        self._graph, self._template = nnx.split(abstract, nnx.Param)
+        self.axis_rules = model_cfg.logical_axis_rules
+
+    @property
+    def abstract_params(self) -> Params:
+        """The parameters as `ShapeDtypeStruct`s."""
+        return nnx.to_pure_dict(self._template)
+
+    def init(self, key: jax.Array) -> Params:
+        """Return newly drawn parameters."""
+        model = self._model_cfg.instantiate(rngs=nnx.Rngs(key))
+        return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+    def bind(self, params: Params) -> Any:
+        """Return the model with these parameters."""
+        state = jax.tree.map(lambda leaf: leaf, self._template)  # replacing works in place
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(self._graph, state)
+
+    def param_shardings(self, mesh: Mesh) -> Params:
+        """Return the NamedSharding of every parameter.
+
+        Raises:
+            ShardingError: A dim does not divide by the devices that split it.
+        """
+        specs = param_partition_specs(self._template, self.axis_rules, mesh_shape=mesh.shape)
+        specs = nnx.to_pure_dict(specs)
+        is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
+        return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=is_spec)
+
+
+def abstract_train_state(model: PureModel, learner: Learner, mesh: Mesh) -> TrainState:
+    """Return the state as `ShapeDtypeStruct`s with shardings; nothing is allocated.
+
+    What the learner keeps for each parameter (its moments) is sharded like the parameter; the rest
+    (counts) is on every device.
+    """
+    replicated = NamedSharding(mesh, PartitionSpec())
+    shardings = model.param_shardings(mesh)
+    params = model.abstract_params
+    state = TrainState(
+        step=jax.ShapeDtypeStruct((), jnp.int32),
+        params=params,
+        opt_state=jax.eval_shape(learner.init, params),
+    )
+    state_shardings = TrainState(
+        step=replicated,
+        params=shardings,
+        opt_state=learner.state_specs(params, shardings, other=replicated),
+    )
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state,
+        state_shardings,
+    )
+
+
+def init_train_state(
+    model: PureModel, learner: Learner, *, abstract: TrainState, seed: int
+) -> TrainState:
+    """Return the state before the first step, drawn in place on the devices that will hold it.
+
+    The numbers depend on the seed alone, not on the mesh.
+    """
+
+    def init(key: jax.Array) -> TrainState:
+        params = model.init(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, learner.init(params))
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))

@@ -1,0 +1,201 @@
+"""SpmdTrainer: from a resolved config to a trained model in a run directory.
+
+`SpmdTrainer(cfg)` builds everything that needs no memory: the model as pure functions, the mesh,
+the shardings, the plan. `open_inputs` reads the data. `compile` compiles the step, and `run`
+trains. Each stage fails on its own kind of mistake, before the next costs anything.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+from axl_exp.config import (
+    REQUIRED,
+    Configurable,
+    Required,
+    config_class,
+)
+from axl_exp.data import Input
+from axl_exp.errors import UserError
+from axl_exp.mesh import AnyMeshShape, MeshShape
+from axl_exp.mesh.hardware import chip_of_device_kind
+from axl_exp.model import CausalLM, flops_per_token
+from axl_exp.model.sharding import check_divides, partition_spec
+from axl_exp.optim import Learner
+from axl_exp.train.checkpointer import Checkpointer
+from axl_exp.train.devices import make_mesh
+from axl_exp.train.evaler import Evaler
+from axl_exp.train.memory import (
+    StepMemory,
+    available_bytes,
+    bytes_per_device,
+    check_fits,
+    compiled_bytes,
+)
+from axl_exp.train.plan import Plan, count_params
+from axl_exp.train.state import PureModel, TrainState, abstract_train_state, init_train_state
+from axl_exp.train.step import compile_train_step, make_train_step
+from axl_exp.train.summary_writer import SummaryWriter
+from axl_exp.train.trace import Tracer
+
+_BATCH_KEYS = ("inputs", "targets", "target_bytes", "segment_ids", "positions")
+
+
+class VocabularyError(UserError):
+    """The vocabulary has more tokens than the model."""
+
+
+class SpmdTrainer(Configurable):
+    """Trains one model on one mesh, by one jitted program (single program, multiple data)."""
+
+    @config_class
+    class Config(Configurable.Config):
+        # The model.
+        model: CausalLM.Config = CausalLM.default_config()
+        # What turns gradients into new parameters.
+        learner: Learner.Config = Learner.default_config()
+        # Training data.
+        input: Input.Config = Input.default_config().set(is_training=True)
+        # Evaluations by name.
+        evalers: dict[str, Evaler.Config] = {}
+        checkpointer: Checkpointer.Config = Checkpointer.default_config()
+        summary_writer: SummaryWriter.Config = SummaryWriter.default_config()
+        tracer: Tracer.Config = Tracer.default_config()
+        # The last step.
+        max_step: Required[int] = REQUIRED
+        # Draws the parameters; the order of the data has its own seed.
+        seed: int = 0
+        # Parameters are cast to it in the forward pass; the master copy stays float32.
+        train_dtype: jnp.dtype = jnp.bfloat16
+        # Devices along each axis.
+        mesh_shape: AnyMeshShape = MeshShape(data=-1)
+        # A line in the log, and off a terminal on the screen, every so many steps.
+        log_every_n_steps: int = 10
+        # Stop with an error where the loss is NaN or infinite.
+        stop_on_nonfinite_loss: bool = True
+        # A step that takes longer dumps the stack of every thread and ends the process.
+        watchdog_timeout_seconds: float | None = None
+
+    def __init__(self, cfg: Config, *, devices: list[jax.Device] | None = None):
+        """Build what needs no memory.
+
+        Raises:
+            MeshShapeError: The mesh does not multiply to the devices.
+            ShardingError: A parameter or the batch does not divide over the mesh.
+        """
+        super().__init__(cfg)
+        self.devices = jax.devices() if devices is None else devices
+        self.mesh = make_mesh(cfg.mesh_shape, self.devices)
+        self.model = PureModel(cfg.model)
+        self.learner: Learner = cfg.learner.instantiate()
+        self.abstract_state = abstract_train_state(self.model, self.learner, self.mesh)
+        self.batch_sharding = self._make_batch_sharding(cfg.input)
+        self.step = make_train_step(self.model, self.learner, train_dtype=cfg.train_dtype)
+        self.evalers: dict[str, Evaler] = {}
+        self.input: Input | None = None
+
+    def _make_batch_sharding(self, cfg: Input.Config) -> NamedSharding:
+        spec = partition_spec(("batch", "sequence"), self.model.axis_rules)
+        for name, each in {"input": cfg, **self._eval_inputs()}.items():
+            shape = (each.global_batch_size, each.max_sequence_length)
+            check_divides(f"{name} batch", shape, spec, self.mesh.shape)
+        return NamedSharding(self.mesh, spec)
+
+    def _eval_inputs(self) -> dict[str, Any]:
+        return {f"evalers[{name!r}].input": e.input for name, e in self._config.evalers.items()}
+
+    # -- before memory ------------------------------------------------------------------------
+
+    def plan(self, compiled: jax.stages.Compiled | None = None) -> Plan:
+        """Return the facts of the run; memory is the compiler's count once there is a program."""
+        cfg = self._config
+        params = self.abstract_state.params
+        batch = (cfg.input.global_batch_size, cfg.input.max_sequence_length)
+        params_bytes = bytes_per_device(params)
+        sizes = [f"{axis}={size}" for axis, size in self.mesh.shape.items() if size > 1]
+        return Plan(
+            num_params=count_params(params),
+            num_embedding_params=count_params(params["decoder"]["emb"]),
+            tokens_per_step=batch[0] * batch[1],
+            max_step=cfg.max_step,
+            flops_per_token=flops_per_token(cfg.model, sequence_length=batch[1]),
+            mesh=", ".join(sizes) or "1 device",
+            num_devices=len(self.devices),
+            batch=batch,
+            memory=StepMemory(
+                params_bytes=params_bytes,
+                opt_state_bytes=bytes_per_device(self.abstract_state.opt_state),
+                gradients_bytes=params_bytes,
+                compiled_bytes=None if compiled is None else compiled_bytes(compiled),
+            ),
+            available_bytes=available_bytes(self.devices),
+        )
+
+    def check_fits(self, plan: Plan, *, config_name: str) -> None:
+        """Raise DoesNotFitError unless the plan's memory is there."""
+        check_fits(
+            plan.memory,
+            available=plan.available_bytes,
+            config=config_name,
+            num_devices=plan.num_devices,
+            platform=self.devices[0].platform,
+        )
+
+    @property
+    def peak_flops_per_second(self) -> float | None:
+        """The peak of one device, None where it is not in the hardware table (a CPU)."""
+        chip = chip_of_device_kind(self.devices[0].device_kind)
+        return None if chip is None else chip.peak_flops_per_second
+
+    def open_inputs(self, *, data_dir: Path | None) -> None:
+        """Open the data of training and of every evaluation.
+
+        Raises:
+            DataError: Something is missing; the message names it.
+            VocabularyError: The vocabulary is larger than the model's.
+        """
+        cfg = self._config
+        share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        self.input = cfg.input.instantiate(data_dir=data_dir, **share)
+        self._check_vocabulary("input", self.input)
+        for name, evaler_cfg in cfg.evalers.items():
+            opened = evaler_cfg.input.instantiate(data_dir=data_dir, **share)
+            self._check_vocabulary(f"evalers[{name!r}].input", opened)
+            self.evalers[name] = evaler_cfg.instantiate(
+                name=name, model=self.model, input=opened, train_dtype=cfg.train_dtype
+            )
+
+    def _check_vocabulary(self, where: str, opened: Input) -> None:
+        size = self._config.model.decoder.vocab_size
+        if opened.vocabulary.size > size:
+            raise VocabularyError(
+                f"{where}.vocabulary has {opened.vocabulary.size} tokens, the model only {size}; "
+                f"set model.decoder.vocab_size to {opened.vocabulary.size} or name another model."
+            )
+
+    def compile(self) -> jax.stages.Compiled:
+        """Return the compiled train step. Nothing is allocated."""
+        cfg = self._config.input
+        shape = (cfg.global_batch_size, cfg.max_sequence_length)
+        leaf = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_sharding)
+        batch = dict.fromkeys(_BATCH_KEYS, leaf)
+        return compile_train_step(
+            self.step, abstract_state=self.abstract_state, abstract_batch=batch, mesh=self.mesh
+        )
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def init_state(self) -> TrainState:
+        """Return the state before the first step, on the devices."""
+        with jax.set_mesh(self.mesh):
+            return init_train_state(
+                self.model, self.learner, abstract=self.abstract_state, seed=self._config.seed
+            )
+
+    def put(self, batch: Any) -> dict[str, jax.Array]:
+        """Lay this process's share of a batch on the devices; does not wait for the copy."""
+        make = jax.make_array_from_process_local_data
+        return {key: make(self.batch_sharding, batch[key]) for key in _BATCH_KEYS}

@@ -151,7 +151,7 @@ def test_importing_a_module_counts_what_its_package_imports(tmp_path):
 
 
 def test_a_command_may_import_jax_below_its_flags(tmp_path):
-    root = tree(tmp_path, {"axl_exp/launch.py": "def main():\n    import jax\n"})
+    root = tree(tmp_path, {"axl_exp/launch/__main__.py": "def main():\n    import jax\n"})
     modules = load_modules(root)
     assert lines(check_light(modules)) == []
     assert lines(check_import_places(modules)) == []
@@ -171,8 +171,22 @@ def test_at_run_time_a_light_room_is_imported_with_jax_absent(tmp_path):
     modules = load_modules(root)
     assert lines(check_light(modules)) == []
     assert lines(check_startup(modules, root=root)) == [
-        "axl_exp/names.py:3: light: axl_exp.config does not load without JAX: "
-        "ImportError: imports jax"
+        "axl_exp/names.py:3: light: axl_exp.config must load without JAX: ImportError: imports jax"
+    ]
+
+
+def test_one_cause_is_one_finding_however_many_modules_it_stops(tmp_path):
+    root = tree(
+        tmp_path,
+        {
+            "axl_exp/config/__init__.py": "import flax\n",
+            "axl_exp/config/text.py": "",
+            "axl_exp/run.py": "import axl_exp.config.text\n",
+        },
+    )
+    assert lines(check_startup(load_modules(root), root=root)) == [
+        "axl_exp/config/__init__.py:1: light: axl_exp.config and 2 more modules must load without "
+        "JAX: ImportError: imports flax"
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Callable, Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,3 +51,49 @@ def ratio(side: Side, baseline: Side) -> Ratio:
     """
     by_round = [a / b for a, b in zip(side.seconds, baseline.seconds, strict=True)]
     return Ratio(statistics.median(by_round), min(by_round), max(by_round))
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Sides measured in turns; the first is the baseline of every ratio."""
+
+    title: str
+    sides: list[Side]
+    # What the numbers should be.
+    goal: str
+    # What else a reader must know: sizes, conditions, checks that were passed.
+    notes: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return name, median, lowest, highest, ratio and its spread of each side, as text."""
+        rows = []
+        for side in self.sides:
+            over = ratio(side, self.sides[0])
+            rows.append(
+                (
+                    side.name,
+                    f"{side.median:.4f}",
+                    f"{min(side.seconds):.4f}",
+                    f"{max(side.seconds):.4f}",
+                    f"{over.median:.3f}",
+                    f"{over.low:.3f}-{over.high:.3f}",
+                )
+            )
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, raw."""
+        return {
+            "title": self.title,
+            "goal": self.goal,
+            "notes": list(self.notes),
+            "sides": [
+                {
+                    "name": side.name,
+                    "seconds": list(side.seconds),
+                    "median_seconds": side.median,
+                    "ratio": dataclasses.asdict(ratio(side, self.sides[0])),
+                }
+                for side in self.sides
+            ],
+        }

@@ -8,7 +8,7 @@ from tools.check.source import Finding, Import, Module, module_of
 
 # Commands load the rest below flag parsing, so that --help is instant.
 COMMANDS = (
-    "axl_exp.launch",
+    "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.compare.__main__",
     "tools.bench.__main__",
@@ -42,8 +42,8 @@ LIGHT = (
     "axl_exp.mesh",
     "axl_exp.registry",
     "axl_exp.resolve",
-    "axl_exp.launch",
-    "axl_exp.golden",
+    "axl_exp.launch.__main__",
+    "axl_exp.golden.__main__",
     "mesh_rules",
 )
 

@@ -51,9 +51,15 @@ def check_startup(modules: dict[str, Module], *, root: Path) -> Iterator[Finding
     if probe.returncode:
         yield Finding("tools/check/startup.py", 1, "light", f"probe failed: {probe.stderr[-500:]}")
         return
+    # One cause, one finding, however many modules it stops.
+    stopped: dict[tuple[str, int, str], list[str]] = {}
     for name, (error, frames) in json.loads(probe.stdout.splitlines()[-1]).items():
         path, line = modules[name].path, 1
         for filename, lineno in frames:  # The innermost frame that is ours.
             if Path(filename).is_relative_to(root):
                 path, line = Path(filename).relative_to(root).as_posix(), lineno
-        yield Finding(path, line, "light", f"{name} does not load without JAX: {error}")
+        stopped.setdefault((path, line, error), []).append(name)
+    for (path, line, error), names in stopped.items():
+        others = f" and {len(names) - 1} more modules" if len(names) > 1 else ""
+        text = f"{names[0]}{others} must load without JAX: {error}"
+        yield Finding(path, line, "light", text)

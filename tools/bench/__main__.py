@@ -1,0 +1,51 @@
+"""Measure ours beside the same thing done by hand: python -m tools.bench step|startup|help.
+
+Nothing passes or fails: the numbers belong into the commit message of a change that moves them. Run
+it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Measure what the first argument names and print a table, or JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("what", choices=("step", "startup", "help"))
+    parser.add_argument("--num_rounds", type=int, help="turns of each side")
+    parser.add_argument("--json", action="store_true", help="raw samples instead of a table")
+    flags = parser.parse_args()
+
+    # Below flag parsing: these import JAX.
+    from axl_exp.report.terminal import make_console, make_table
+    from tools.bench.help import measure_help
+    from tools.bench.startup import measure_startup
+    from tools.bench.step import measure_step
+
+    if flags.what == "help":
+        report = measure_help(ROOT, num_rounds=flags.num_rounds or 10)
+    elif flags.what == "startup":
+        report = measure_startup(ROOT, num_rounds=flags.num_rounds or 3)
+    else:
+        report = measure_step(num_rounds=flags.num_rounds or 12)
+    if flags.json:
+        print(json.dumps(report.to_json(), indent=2))
+        return 0
+    console = make_console()
+    headers = ("", "median", "lowest", "highest", "ratio", "over rounds")
+    console.print(
+        make_table(*headers, rows=report.rows(), right=(1, 2, 3, 4, 5), title=report.title)
+    )
+    for note in (*report.notes, f"goal: {report.goal}"):
+        console.print(note)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

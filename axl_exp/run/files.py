@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as strict, indented JSON; non-finite floats become "nan", "inf", "-inf"."""
-    write_text(path, json.dumps(_strict(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(strict_json(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -56,11 +56,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _strict(value: Any) -> Any:
+def strict_json(value: Any) -> Any:
+    """Return `value` with every non-finite float as "nan", "inf" or "-inf", which JSON can say."""
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
+        return [strict_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value

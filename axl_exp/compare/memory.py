@@ -1,0 +1,52 @@
+"""The verdict on peak memory, which a run tells once, in its summary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from axl_exp.compare.load import Run
+from axl_exp.compare.validity import incomparable_time, platform
+from axl_exp.compare.verdict import Better, MetricResult, State, direction
+
+_KEY = "peak_memory_bytes"
+
+
+def assumed_memory_floor(platform_name: str) -> float:
+    """Return by how much the peaks of two runs of the same code are taken to differ: 0.01 is 1 %.
+
+    Not measured. Accelerator memory is laid out by the compiler; on a CPU the peak is that of the
+    whole process, allocator and all.
+    """
+    return 0.01 if platform_name in ("tpu", "gpu") else 0.10
+
+
+def memory_results(a: Run, b: Run) -> list[MetricResult]:
+    """Return the result for peak memory; none where neither run tells it."""
+    values = [_peak(run) for run in (a, b)]
+    if values == [None, None]:
+        return []
+    missing = next((name for name, v in zip("AB", values, strict=True) if v is None), None)
+    result = MetricResult(
+        name="peak memory (bytes)",
+        key=_KEY,
+        better=Better.LOWER,
+        a=values[0],
+        b=values[1],
+        state=State.NOT_COMPARABLE,
+        reason=f"{missing} does not tell it" if missing else incomparable_time(a, b),
+        window="the last launch, whole",
+        formula=f"{_KEY} of summary.json: of one device; on a CPU, of the process",
+    )
+    if result.reason or result.relative is None:
+        return [result]
+    floor = assumed_memory_floor(platform(a))
+    told = f"the assumed run-to-run floor of {100 * floor:.0f} %"
+    if abs(result.relative) <= floor:
+        return [replace(result, state=State.WITHIN_NOISE, reason=f"within {told}")]
+    state = direction(result)
+    return [replace(result, state=state, reason=f"beyond {told}")]
+
+
+def _peak(run: Run) -> float | None:
+    value = run.summary.get(_KEY)
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -1,0 +1,183 @@
+"""A comparison on the terminal: the verdict first, then whether it holds, then the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.losses import LossComparison
+from axl_exp.compare.time_use import TimeUse
+from axl_exp.compare.validity import Kind
+from axl_exp.compare.verdict import MetricResult, State
+from axl_exp.report.terminal import make_facts, make_table
+from axl_exp.report.text import (
+    format_bytes,
+    format_number,
+    format_seconds,
+    printable,
+    shorten,
+)
+
+# Never colour alone: an icon and the word too.
+_LOOKS = {
+    State.BETTER: ("▲", "green"),
+    State.WORSE: ("▼", "bold red"),
+    State.WITHIN_NOISE: ("≈", "default"),
+    State.NOT_COMPARABLE: ("?", "yellow"),
+}
+_MAX_SHOWN = 40
+_MAX_VALUE_WIDTH = 60
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """Print `comparison` for a person."""
+    c = comparison
+    console.print(Text(f"{_LOOKS[c.verdict.state][0]} ", style=_LOOKS[c.verdict.state][1]), end="")
+    console.print(Text(printable(c.verdict.headline), style=_LOOKS[c.verdict.state][1]))
+    console.print(make_facts([("  A", c.a.run_dir.path), ("  B", c.b.run_dir.path)]))
+    for note in c.notes:
+        console.print(Text(f"  note: {printable(note)}"))
+    _show_differences(c, console)
+    if c.metrics:
+        _show_metrics(c.metrics, console)
+    if c.time:
+        _show_time(c.time, console)
+    if c.losses.num_paired:
+        _show_losses(c.losses, c.explanation, console)
+    _show_config(c, console)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _show_differences(c: Comparison, console: Console) -> None:
+    counts = {kind: sum(d.kind is kind for d in c.differences) for kind in Kind}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    _heading(console, f"Validity: {told or 'the environments are the same'}")
+    if not c.differences:
+        return
+    rows = [
+        (
+            d.kind.value,
+            d.what,
+            shorten(d.a, width=_MAX_VALUE_WIDTH),
+            shorten(d.b, width=_MAX_VALUE_WIDTH),
+        )
+        for d in c.differences[:_MAX_SHOWN]
+    ]
+    console.print(make_table("", "what", "A", "B", rows=rows))
+    _show_rest(console, len(c.differences))
+
+
+def _show_metrics(metrics: Sequence[MetricResult], console: Console) -> None:
+    _heading(console, "Metrics")
+    rows = []
+    for m in metrics:
+        icon, style = _LOOKS[m.state]
+        change = "" if m.relative is None else f"{100 * m.relative:+.2f} %"
+        rows.append(
+            (m.name, _value(m, m.a), _value(m, m.b), change, Text(f"{icon} {m.state}", style))
+        )
+    headers = ("metric", "A", "B", "B against A", "verdict")
+    console.print(make_table(*headers, rows=rows, right=(1, 2, 3)))
+    for m in metrics:
+        console.print(Text(f"  {printable(m.name)}: {printable(m.reason)}", style="dim"))
+        console.print(Text(f"    {m.window}; {printable(m.formula)}", style="dim"))
+    console.print(
+        Text(
+            "  One run per side, and no repeated runs of one commit are stored: the floors are "
+            "assumed, and drift between runs is not in the intervals.",
+            style="dim",
+        )
+    )
+
+
+def _value(metric: MetricResult, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if metric.key.endswith("_bytes"):
+        return format_bytes(value)
+    digits = 6 if "loss" in metric.key else 4
+    return format_number(value, digits=digits)
+
+
+def _show_time(uses: Sequence[TimeUse], console: Console) -> None:
+    _heading(console, "Where the time went, over the steps that both have")
+    beside = [use for use in uses if not use.is_within_steps]
+    total = TimeUse(
+        "total", sum(use.a_seconds for use in beside), sum(use.b_seconds for use in beside)
+    )
+    rows = [
+        (
+            use.what,
+            _steps_told(use.a_seconds, use.a_num_steps),
+            _steps_told(use.b_seconds, use.b_num_steps),
+            _signed_seconds(use.b_seconds - use.a_seconds),
+        )
+        for use in [*beside, total, *(use for use in uses if use.is_within_steps)]
+    ]
+    console.print(make_table("", "A", "B", "B - A", rows=rows, right=(1, 2, 3)))
+
+
+def _steps_told(seconds: float, num_steps: int | None) -> str:
+    told = format_seconds(seconds)
+    return told if num_steps is None else f"{told} ({num_steps:,})"
+
+
+def _signed_seconds(seconds: float) -> str:
+    return ("+" if seconds > 0 else "") + format_seconds(seconds)
+
+
+def _show_losses(losses: LossComparison, explanation: str, console: Console) -> None:
+    assert losses.window is not None
+    paired = f"{losses.num_paired:,} paired steps ({losses.window[0]}-{losses.window[1]})"
+    if losses.identical:
+        _heading(console, f"Losses: identical to the bit at all {paired}")
+        return
+    parted = losses.parting
+    assert parted is not None and losses.cause is not None
+    _heading(console, f"Losses: part at step {parted.step} of {paired}")
+    ulps = "" if parted.ulps is None else f", {format_number(parted.ulps, digits=2)} float32 ulp"
+    first = ", ".join(
+        f"{key} {'never' if step is None else step}" for key, step in losses.first_apart.items()
+    )
+    facts = [
+        ("  there", f"A {parted.a!r}, B {parted.b!r}{ulps}"),
+        ("  class of cause", losses.cause.value),
+        ("  first step apart", first),
+        ("  why", explanation),
+    ]
+    if losses.share_higher is not None:
+        facts.append(("  sign", f"B is higher at {100 * losses.share_higher:.0f} % of them"))
+    console.print(make_facts(facts))
+
+
+def _show_config(c: Comparison, console: Console) -> None:
+    if c.a.config is None or c.b.config is None:
+        _heading(console, "Config: cannot be compared, a side has no config.txt")
+        return
+    if not c.changes:
+        _heading(console, f"Config: the same, {len(c.a.config)} leaves")
+        return
+    _heading(console, f"Config: {len(c.changes)} changes")
+    rows = [
+        (
+            change.leaf_class.value,
+            change.path,
+            shorten(change.before or "-", width=_MAX_VALUE_WIDTH),
+            shorten(change.after or "-", width=_MAX_VALUE_WIDTH),
+        )
+        for change in c.changes[:_MAX_SHOWN]
+    ]
+    console.print(make_table("class", "path", "A", "B", rows=rows))
+    _show_rest(console, len(c.changes))
+
+
+def _show_rest(console: Console, count: int) -> None:
+    if count > _MAX_SHOWN:
+        console.print(Text(f"... and {count - _MAX_SHOWN} more: --json has all", style="dim"))

@@ -1,0 +1,180 @@
+"""May these two runs be compared? Every difference of their environments, and what it means."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from axl_exp.compare.config_changes import ConfigChange
+from axl_exp.compare.load import Run
+from axl_exp.config.leaf_class import LeafClass
+
+
+class Kind(StrEnum):
+    """What a difference between two environments means for the numbers."""
+
+    CONFOUNDER = "confounder"  # It may explain a change, and is not what is being compared.
+    DECLARED = "declared"  # The thing under test: the user or the config says so.
+    HARMLESS = "harmless"  # It cannot change a number.
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact of the environment that is not the same on both sides."""
+
+    what: str
+    a: str
+    b: str
+    kind: Kind
+
+
+# The first pattern that matches the whole name decides; a fact that none knows is a confounder.
+_KINDS = (
+    (r"git\.(branch|root)", Kind.HARMLESS),
+    (r"hardware\.host\.(name|system)", Kind.HARMLESS),
+    (r"jax_flags\.JAX_(COMPILATION_CACHE|LOG|TRACEBACK|DEBUG_LOG).*", Kind.HARMLESS),
+    (r"data\.source", Kind.HARMLESS),  # Where it was read; its fingerprint says what it is.
+)
+# Facts that say nothing of their own: they follow from others, or differ between any two runs.
+_UNTOLD = r"schema|started_unix_seconds|command_line.*|launches.*|git\.dirty|overrides.*"
+_UNKNOWN = "unknown"
+_MAX_TOKEN_RATIO = 1.05  # Packing fills batches unevenly; a real change of the batch is larger.
+
+
+def differences(a: Run, b: Run, *, changes: list[ConfigChange], by_ref: bool) -> list[Difference]:
+    """Return how the environments of `a` and `b` differ, confounders first.
+
+    Args:
+        a: One run.
+        b: The other.
+        changes: The differences of their configs, which declare those of seed, mesh and data.
+        by_ref: Whether commits are what the user compares.
+    """
+    facts_a, facts_b = _facts(a.env), _facts(b.env)
+    declared = _declared(changes, by_ref=by_ref)
+    on_cpu = "cpu" in (facts_a.get("hardware.platform"), facts_b.get("hardware.platform"))
+    found = [
+        Difference(what, facts_a.get(what, _UNKNOWN), facts_b.get(what, _UNKNOWN), kind)
+        for what in sorted(facts_a.keys() | facts_b.keys())
+        if facts_a.get(what) != facts_b.get(what)
+        for kind in [_kind(what, declared, on_cpu=on_cpu)]
+    ]
+    for name, run in (("A", a), ("B", b)):
+        if not run.env:
+            found.append(Difference(f"{name} has no env.json", _UNKNOWN, _UNKNOWN, Kind.CONFOUNDER))
+        found.extend(_changed_between_launches(name, run))
+    return sorted(found, key=lambda difference: list(Kind).index(difference.kind))
+
+
+def incomparable_time(a: Run, b: Run) -> str:
+    """Return why times of the two cannot be compared at all; empty where they can."""
+    for fact in ("platform", "device_kind", "device_count"):
+        of_a, of_b = (_hardware(run).get(fact) for run in (a, b))
+        if of_a is not None and of_b is not None and of_a != of_b:
+            return f"hardware differs: {fact} is {of_a} in A and {of_b} in B"
+    return ""
+
+
+def incomparable_steps(a: Run, b: Run) -> str:
+    """Return why a step of A is not a step of B; empty where they can be paired."""
+    tokens_a, tokens_b = _tokens_per_step(a), _tokens_per_step(b)
+    if tokens_a and tokens_b and max(tokens_a / tokens_b, tokens_b / tokens_a) > _MAX_TOKEN_RATIO:
+        return f"a step is {tokens_a:,.0f} tokens in A and {tokens_b:,.0f} in B"
+    return ""
+
+
+def incomparable_loss(a: Run, b: Run) -> str:
+    """Return why training losses of the two cannot be compared; empty where they can."""
+    data_a, data_b = (run.env.get("data") for run in (a, b))
+    if isinstance(data_a, dict) and isinstance(data_b, dict):
+        of_a, of_b = data_a.get("fingerprint"), data_b.get("fingerprint")
+        if of_a is not None and of_b is not None and of_a != of_b:
+            return "the training data differ (fingerprint)"
+    return incomparable_steps(a, b)
+
+
+def platform(run: Run) -> str:
+    """Return `cpu`, `gpu`, `tpu`, or `unknown`."""
+    return str(_hardware(run).get("platform", _UNKNOWN))
+
+
+def _hardware(run: Run) -> Mapping[str, Any]:
+    hardware = run.env.get("hardware")
+    return hardware if isinstance(hardware, dict) else {}
+
+
+def _tokens_per_step(run: Run) -> float:
+    told = run.env.get("tokens_per_step")
+    if isinstance(told, int) and told > 0:
+        return float(told)
+    series = run.metrics.numbers.get("train/num_targets")
+    return float(np.nanmedian(series.values)) if series is not None and len(series) else 0.0
+
+
+def _facts(env: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts of an env.json by dotted name, as text."""
+    facts: dict[str, str] = {}
+
+    def add(name: str, value: Any) -> None:
+        if re.fullmatch(_UNTOLD, name):
+            return
+        if isinstance(value, dict):
+            for key, item in value.items():
+                add(f"{name}.{key}" if name else key, item)
+        elif isinstance(value, str):
+            facts[name] = value
+        elif value is not None:
+            facts[name] = json.dumps(value)
+
+    add("", env)
+    return facts
+
+
+def _declared(changes: list[ConfigChange], *, by_ref: bool) -> str:
+    """Return the pattern of the facts whose difference is what the user asked for."""
+    classes = {change.leaf_class for change in changes}
+    patterns = ["config"]  # Its name: the config diff tells the rest.
+    if by_ref:
+        patterns.append(r"git\.commit")
+    if any(change.path == "seed" for change in changes):
+        patterns.append("seed")
+    if LeafClass.PARALLELISM in classes:
+        patterns.append(r"mesh.*")
+    if LeafClass.DATA in classes:
+        patterns.append(r"data\..*|tokens_per_step")
+    return "|".join(patterns)
+
+
+def _kind(what: str, declared: str, *, on_cpu: bool) -> Kind:
+    if re.fullmatch(declared, what):
+        return Kind.DECLARED
+    if what.startswith("hardware.host.") and not on_cpu:
+        return Kind.HARMLESS
+    return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, what)), Kind.CONFOUNDER)
+
+
+def _changed_between_launches(name: str, run: Run) -> list[Difference]:
+    """Return what changed inside one run, from its first launch to its last."""
+    launches = run.env.get("launches")
+    if not isinstance(launches, list) or len(launches) < 2:
+        return []
+    told = [_facts(launch) if isinstance(launch, dict) else {} for launch in launches]
+    first, last = told[0], told[-1]
+    return [
+        Difference(
+            f"{name} was resumed with another {what}",
+            first.get(what, _UNKNOWN),
+            last.get(what, _UNKNOWN),
+            kind,
+        )
+        for what in sorted(first.keys() | last.keys())
+        if first.get(what) != last.get(what)
+        for kind in [_kind(what, "config", on_cpu=platform(run) == "cpu")]
+        if kind is Kind.CONFOUNDER
+    ]

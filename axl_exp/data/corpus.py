@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 import sysconfig
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 from rich.console import Console
-from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 from axl_exp.data.errors import DataError
 from axl_exp.data.vocabulary import train_vocabulary, vocabulary_path
@@ -133,9 +132,9 @@ def prepare_embedded_corpus() -> Path:
     data_dir = data_home() / name
     if data_dir.is_dir():
         return data_dir
+    unfinished = data_home() / f".{name}-{uuid.uuid4().hex}"
     try:
-        data_home().mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_home()))
+        unfinished.mkdir(parents=True)
     except OSError as error:
         raise DataError(
             f"Cannot build the embedded corpus in {data_home()}: {error.strerror}. "
@@ -174,8 +173,11 @@ def _write_dataset(path: Path, splits: dict[str, list[Document]], *, sha256: str
     path.mkdir(parents=True)
     text = tfds.features.Text()
     info = tfds.core.DatasetInfo(
-        builder=DatasetIdentity(
-            name=_NAME, version=_VERSION, data_dir=str(path), module_name=__name__
+        builder=tfds.core.DatasetIdentity(
+            name=_NAME,
+            version=tfds.core.Version(_VERSION),
+            data_dir=str(path),
+            module_name=__name__,
         ),
         description="The text that ships with Python: the library's sources and help() topics.",
         features=tfds.features.FeaturesDict({"name": text, "text": text}),

@@ -26,9 +26,9 @@ class Input(Configurable):
 
     @config_class
     class Config(Configurable.Config):
-        # Where documents come from.
+        # Where documents come from: makes something with len(), [i] -> TextDocument, fingerprint().
         source: InstantiableConfig = TfdsTextSource.default_config()
-        # What makes token ids of them.
+        # What makes token ids of them: see SentencePieceVocabulary for what it must have.
         vocabulary: InstantiableConfig = SentencePieceVocabulary.default_config()
         # Tokens per row.
         max_sequence_length: Required[int] = REQUIRED
@@ -66,7 +66,7 @@ class Input(Configurable):
         """
         super().__init__(cfg)
         _check_sizes(cfg, process_count=process_count)
-        data_dir = prepare_embedded_corpus() if data_dir is None else epath.Path(data_dir)
+        data_dir = _embedded_data_dir(cfg) if data_dir is None else epath.Path(data_dir)
         self.source = cfg.source.instantiate(data_dir=data_dir)
         self.vocabulary = cfg.vocabulary.instantiate(data_dir=data_dir)
         self._share = Share(
@@ -75,8 +75,6 @@ class Input(Configurable):
             process_index=process_index,
             process_count=process_count,
         )
-        if len(self.source) == 0:
-            raise DataError(f"There is no document in {self.source.fingerprint()['source']}.")
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data: those of the source and of the vocabulary."""
@@ -170,6 +168,16 @@ def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
     cfg.source.set(replace_newlines_with=None)
     cfg.vocabulary.set(model_name=EMBEDDED_VOCABULARY)
     return cfg
+
+
+def _embedded_data_dir(cfg: Input.Config) -> epath.Path:
+    name = cfg.source.dataset_name if "dataset_name" in cfg.source else EMBEDDED_DATASET
+    if name != EMBEDDED_DATASET:
+        raise DataError(
+            f"Dataset {name!r} needs --data_dir=<the directory that it was prepared in>. Without "
+            f"one there is only the embedded corpus: source.dataset_name={EMBEDDED_DATASET}."
+        )
+    return epath.Path(prepare_embedded_corpus())
 
 
 def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:

@@ -9,7 +9,7 @@ document goes on in the next row where a row ends.
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -20,23 +20,13 @@ from axl_exp.data.source import TextDocument
 _NUM_READ_AHEAD = 8
 
 
-class TextSource(Protocol):
-    """What `Input` needs of a source."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> TextDocument: ...
-    def fingerprint(self) -> dict[str, Any]: ...
-
-
 class Vocabulary(Protocol):
-    """What `Input` needs of a vocabulary."""
+    """What `tokenize` needs of a vocabulary."""
 
-    size: int
     eos_id: int
     num_bytes: np.ndarray
 
     def encode(self, text: str) -> Sequence[int]: ...
-    def fingerprint(self) -> dict[str, Any]: ...
 
 
 @dataclasses.dataclass(frozen=True)

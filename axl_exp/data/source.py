@@ -10,7 +10,7 @@ from etils import epath
 from axl_exp.config import REQUIRED, Configurable, Required, config_class
 from axl_exp.data.errors import DataError
 
-_FIX = "or leave out --data_dir and use the embedded corpus (source.dataset_name python_text:1.0.0)"
+_OR_EMBEDDED = "or leave out --data_dir to use the embedded corpus"
 
 
 class TextDocument(NamedTuple):
@@ -49,7 +49,7 @@ class TfdsTextSource(Configurable):
         """
         super().__init__(cfg)
         self.path = _dataset_path(cfg.dataset_name, epath.Path(data_dir))
-        builder = tfds.builder_from_directory(self.path)
+        builder = _open_dataset(self.path)
         self._metadata = dict(builder.info.metadata or {})
         self._records = _open_split(builder, cfg, self.path)
         self._text_key = cfg.text_key
@@ -60,13 +60,18 @@ class TfdsTextSource(Configurable):
         return len(self._records)
 
     def __getitem__(self, index: int) -> TextDocument:
-        record = self._records[index][self._text_key]
         try:
+            record = self._records[index][self._text_key]
             text = record.decode()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"Document {index} of {self._name} in {self.path} is not UTF-8 ({error}). "
                 "Prepare the dataset from decoded text."
+            ) from error
+        except Exception as error:  # What array_record and protobuf raise over damaged bytes.
+            raise DataError(
+                f"Document {index} of {self._name} in {self.path} cannot be read: its shard is "
+                f"damaged ({_first_line(error)}). Copy or prepare the dataset again."
             ) from error
         if self._newline is not None:
             text = text.replace("\n", self._newline)
@@ -100,13 +105,13 @@ def _dataset_path(name: str, data_dir: epath.Path) -> epath.Path:
     if not data_dir.is_dir():
         raise DataError(
             f"There is no data directory {data_dir}. Name the one that TFDS datasets were prepared "
-            f"in, {_FIX}."
+            f"in, {_OR_EMBEDDED}."
         )
     if not (path / "dataset_info.json").is_file():
         raise DataError(
             f"No dataset {name!r}: there is none at {path}.{_versions(path.parent)} Prepare it "
-            "(where TensorFlow is installed, which only the preparing needs: "
-            f"tfds build {name} --data_dir={data_dir} --file_format=array_record), {_FIX}."
+            f"(needs TensorFlow: tfds build {name} --data_dir={data_dir} "
+            f"--file_format=array_record), {_OR_EMBEDDED}."
         )
     return path
 
@@ -118,26 +123,50 @@ def _versions(folder: epath.Path) -> str:
     return f" Versions there: {', '.join(found)}." if found else ""
 
 
+def _open_dataset(path: epath.Path) -> Any:
+    try:
+        return tfds.builder_from_directory(path)
+    except Exception as error:  # TFDS lets through what json, protobuf and its features raise.
+        raise DataError(
+            f"TFDS cannot read its description of the dataset in {path} "
+            f"({type(error).__name__}: {_first_line(error)}). Prepare the dataset again."
+        ) from error
+
+
 def _open_split(builder: Any, cfg: TfdsTextSource.Config, path: epath.Path) -> Any:
-    if cfg.text_key not in builder.info.features:
+    info = builder.info
+    if cfg.text_key not in info.features:
         raise DataError(
             f"{cfg.dataset_name} has no feature {cfg.text_key!r} (source.text_key): "
-            f"its features are {', '.join(builder.info.features)}."
+            f"its features are {', '.join(sorted(info.features))}."
         )
     try:
-        records = builder.as_data_source(cfg.split)
+        split = info.splits[cfg.split]
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{cfg.dataset_name} has no split {cfg.split!r} (source.split): its splits are "
+            f"{', '.join(sorted(info.splits))}; a slice is written train[:5000]."
+        ) from error
+    if not split.num_examples:
+        raise DataError(f"Split {cfg.split!r} of {cfg.dataset_name} has no document.")
+    missing = sorted(set(split.filenames) - {p.name for p in path.iterdir()})
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of {len(split.filenames)} shards of split "
+            f"{cfg.split!r}: {missing[0]}{', ...' if missing[1:] else ''}. Copy them there."
+        )
+    try:
+        return builder.as_data_source(cfg.split)
     except NotImplementedError as error:
         raise DataError(
-            f"{path} is in {builder.info.file_format.value} format, which cannot be read at any "
-            "position. Convert it where TensorFlow is installed: tfds convert_format "
+            f"{path} is in {info.file_format.value} format, which cannot be read at any position. "
+            "Convert it (needs TensorFlow): tfds convert_format "
             f"--dataset_version_dir={path} --out_file_format=array_record"
         ) from error
-    except ValueError as error:
-        raise DataError(
-            f"source.split {cfg.split!r} of {cfg.dataset_name} cannot be read: "
-            f"{str(error).splitlines()[0]} Splits: {', '.join(builder.info.splits)}."
-        ) from error
-    return records
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.args[0] if error.args else error).split("\n")[0]
 
 
 def _description_sha256(path: epath.Path) -> str:

@@ -1,0 +1,273 @@
+"""`Input` on a user's own data directory: batches, exact positions, plain errors."""
+
+import itertools
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from axl_exp.data import DataError, use_embedded_corpus
+from tests.data.conftest import TRAIN_TEXTS, VALIDATION_TEXTS, small_input
+
+
+def _assert_same(a, b) -> None:
+    assert a.keys() == b.keys()
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_batches_are_int32_with_the_agreed_keys(data_dir):
+    batch = next(small_input().instantiate(data_dir=data_dir).iterator())
+    assert sorted(batch) == ["inputs", "positions", "segment_ids", "target_bytes", "targets"]
+    assert {v.shape for v in batch.values()} == {(4, 32)}
+    assert {v.dtype for v in batch.values()} == {np.dtype(np.int32)}
+
+
+def test_held_out_text_is_a_target_exactly_once_with_its_bytes(data_dir):
+    opened = small_input(is_training=False).instantiate(data_dir=data_dir)
+    batches = list(opened.iterator())
+    is_target = np.concatenate([b["segment_ids"].ravel() for b in batches]) > 0
+    targets = np.concatenate([b["targets"].ravel() for b in batches])[is_target]
+    num_bytes = np.concatenate([b["target_bytes"].ravel() for b in batches])[is_target]
+    expected = []
+    for text in VALIDATION_TEXTS:
+        expected += [*opened.vocabulary.encode(text.replace("\n", "<n>")), opened.vocabulary.eos_id]
+    assert targets.tolist() == expected
+    assert num_bytes.sum() == sum(len(text.encode()) for text in VALIDATION_TEXTS)
+
+
+def test_a_second_pass_over_held_out_text_is_the_same(data_dir):
+    opened = small_input(is_training=False).instantiate(data_dir=data_dir)
+    for a, b in zip(opened.iterator(), opened.iterator(), strict=True):
+        _assert_same(a, b)
+
+
+def test_every_position_of_training_resumes_exactly(data_dir):
+    opened = small_input().instantiate(data_dir=data_dir)
+    iterator = opened.iterator()
+    states, batches = [iterator.get_state()], []
+    for _ in range(45):  # More than two epochs.
+        batches.append(next(iterator))
+        states.append(iterator.get_state())
+    for step, state in enumerate(states[:-3]):
+        # Another process: opened anew, the state read from a file.
+        resumed = small_input().instantiate(data_dir=data_dir).iterator()
+        resumed.set_state(json.loads(json.dumps(state)))
+        assert resumed.get_state() == state
+        for batch in batches[step : step + 3]:
+            _assert_same(next(resumed), batch)
+        assert resumed.get_state() == states[step + 3]
+        resumed.close()
+
+
+def test_an_iterator_goes_back_and_forth(data_dir):
+    iterator = small_input().instantiate(data_dir=data_dir).iterator()
+    first = iterator.get_state()
+    batches = [next(iterator) for _ in range(6)]
+    last = iterator.get_state()
+    following = next(iterator)
+    iterator.set_state(first)
+    for batch in batches:
+        _assert_same(next(iterator), batch)
+    iterator.set_state(last)
+    _assert_same(next(iterator), following)
+
+
+def test_evaluation_resumes_exactly(data_dir):
+    opened = small_input(is_training=False, global_batch_size=2).instantiate(data_dir=data_dir)
+    iterator = opened.iterator()
+    next(iterator)
+    state = json.loads(json.dumps(iterator.get_state()))
+    resumed = opened.iterator()
+    resumed.set_state(state)
+    for a, b in itertools.zip_longest(iterator, resumed):
+        _assert_same(a, b)
+
+
+def test_the_position_is_small_and_does_not_depend_on_prefetching(data_dir):
+    states = []
+    for num_batches, num_threads in ((0, 0), (1, 1), (5, 3)):
+        cfg = small_input(num_prefetch_batches=num_batches, num_read_threads=num_threads)
+        iterator = cfg.instantiate(data_dir=data_dir).iterator()
+        states.append([(next(iterator), iterator.get_state())[1] for _ in range(12)])
+    assert states[0] == states[1] == states[2]
+    assert len(json.dumps(states[0][-1])) < 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"seed": 4}, "is of seed 3, but this input has seed 4."),
+        ({"global_batch_size": 2}, "is of batch_size 4, but this input has batch_size 2."),
+        (
+            {"max_sequence_length": 16},
+            "is of max_sequence_length 32, but this input has max_sequence_length 16.",
+        ),
+    ],
+)
+def test_a_position_of_other_data_is_refused(data_dir, change, complaint):
+    state = small_input().instantiate(data_dir=data_dir).iterator().get_state()
+    iterator = small_input(**change).instantiate(data_dir=data_dir).iterator()
+    with pytest.raises(DataError) as error:
+        iterator.set_state(state)
+    assert str(error.value) == (
+        f"The saved position in the data {complaint} Resume with what the run began with, or begin "
+        "a new run."
+    )
+
+
+def test_the_fingerprint_of_a_users_dataset_covers_its_description(data_dir, tmp_path):
+    fingerprint = small_input().instantiate(data_dir=data_dir).fingerprint()
+    assert fingerprint["dataset"] == "mine/small:1.2.3"
+    assert fingerprint["num_documents"] == len(TRAIN_TEXTS)
+    assert fingerprint["fingerprint_of"] == "description"
+    assert fingerprint["source"] == str(data_dir / "mine" / "small" / "1.2.3")
+    shutil.copytree(data_dir, tmp_path / "moved")
+    moved = small_input().instantiate(data_dir=tmp_path / "moved").fingerprint()
+    assert moved == fingerprint | {"source": moved["source"]}
+
+
+def test_use_embedded_corpus_returns_a_changed_copy():
+    cfg = small_input(is_training=False)
+    embedded = use_embedded_corpus(cfg)
+    assert (cfg.source.dataset_name, cfg.vocabulary.model_name) == (
+        "mine/small:1.2.3",
+        "mine.model",
+    )
+    assert embedded.source.dataset_name == "python_text:1.0.0"
+    assert embedded.source.split == "validation"
+    assert embedded.source.replace_newlines_with is None
+    assert embedded.vocabulary.model_name == "python_text_8192.model"
+    assert embedded.max_sequence_length == cfg.max_sequence_length
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"dataset_name": "mine/small"},
+            "source.dataset_name 'mine/small' is not of the form name[/config]:major.minor.patch. "
+            "Name the version, as in 'c4/en:3.0.1'. Versions there: 1.2.3.",
+        ),
+        (
+            {"dataset_name": "mine/small:9.9.9"},
+            "No dataset 'mine/small:9.9.9': there is none at {data_dir}/mine/small/9.9.9. Versions "
+            "there: 1.2.3. Prepare it (needs TensorFlow: tfds build mine/small:9.9.9 "
+            "--data_dir={data_dir} --file_format=array_record), or leave out --data_dir to use the "
+            "embedded corpus.",
+        ),
+        (
+            {"split": "tests"},
+            "mine/small:1.2.3 has no split 'tests' (source.split): its splits are train, "
+            "validation; a slice is written train[:5000].",
+        ),
+        (
+            {"split": "train[:"},
+            "mine/small:1.2.3 has no split 'train[:' (source.split): its splits are train, "
+            "validation; a slice is written train[:5000].",
+        ),
+        ({"split": "train[:0]"}, "Split 'train[:0]' of mine/small:1.2.3 has no document."),
+        (
+            {"text_key": "body"},
+            "mine/small:1.2.3 has no feature 'body' (source.text_key): its features are text, url.",
+        ),
+    ],
+)
+def test_a_wrong_source_names_the_fix(data_dir, change, message):
+    cfg = small_input()
+    cfg.source.set(**change)
+    with pytest.raises(DataError) as error:
+        cfg.instantiate(data_dir=data_dir)
+    assert str(error.value) == message.format(data_dir=data_dir)
+
+
+def test_a_missing_data_directory_names_the_fix(tmp_path):
+    with pytest.raises(DataError) as error:
+        small_input().instantiate(data_dir=tmp_path / "nowhere")
+    assert str(error.value) == (
+        f"There is no data directory {tmp_path}/nowhere. Name the one that TFDS datasets were "
+        "prepared in, or leave out --data_dir to use the embedded corpus."
+    )
+
+
+def test_another_dataset_without_a_data_directory_names_the_fix():
+    with pytest.raises(DataError) as error:
+        small_input().instantiate()
+    assert str(error.value) == (
+        "Dataset 'mine/small:1.2.3' needs --data_dir=<the directory that it was prepared in>. "
+        "Without one there is only the embedded corpus: source.dataset_name=python_text:1.0.0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"global_batch_size": 0}, "input.global_batch_size is 0: it must be at least 1."),
+        ({"seed": -1}, "input.seed is -1: it must be in 0 ... 2**32 - 1."),
+        (
+            {"num_batches": 3},
+            "input.num_batches is 3, which limits evaluation only. Leave it None where is_training "
+            "is True; the trainer's max_step ends training.",
+        ),
+        (
+            {"global_batch_size": 6},
+            "input.global_batch_size 6 does not divide by the 4 processes that read data. Use a "
+            "multiple of 4.",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_name_the_fix(data_dir, change, message):
+    with pytest.raises(DataError) as error:
+        small_input(**change).instantiate(data_dir=data_dir, process_count=4)
+    assert str(error.value) == message
+
+
+@pytest.fixture
+def damaged(data_dir, tmp_path):
+    """A copy of the data directory, to be damaged, and the dataset's own folder in it."""
+    shutil.copytree(data_dir, tmp_path / "data")
+    return tmp_path / "data", tmp_path / "data" / "mine" / "small" / "1.2.3"
+
+
+def test_a_format_without_random_access_names_the_conversion(damaged):
+    directory, dataset = damaged
+    info = dataset / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    for shard in dataset.glob("*.array_record-*"):
+        shard.rename(dataset / shard.name.replace("array_record", "tfrecord"))
+    with pytest.raises(DataError) as error:
+        small_input().instantiate(data_dir=directory)
+    assert str(error.value) == (
+        f"{dataset} is in tfrecord format, which cannot be read at any position. Convert it (needs "
+        f"TensorFlow): tfds convert_format --dataset_version_dir={dataset} "
+        "--out_file_format=array_record"
+    )
+
+
+def test_a_missing_shard_is_noticed_at_once(damaged):
+    directory, dataset = damaged
+    (dataset / "mine-train.array_record-00000-of-00001").unlink()
+    with pytest.raises(DataError) as error:
+        small_input().instantiate(data_dir=directory)
+    assert str(error.value) == (
+        f"{dataset} lacks 1 of 1 shards of split 'train': "
+        "mine-train.array_record-00000-of-00001. Copy them there."
+    )
+
+
+def test_a_damaged_shard_is_named_with_the_document(damaged):
+    directory, dataset = damaged
+    (dataset / "mine-train.array_record-00000-of-00001").write_bytes(b"junk")
+    iterator = small_input().instantiate(data_dir=directory).iterator()
+    with pytest.raises(
+        DataError, match=r"Document \d+ of mine/small:1\.2\.3 train in .* its shard"
+    ):
+        next(iterator)
+
+
+def test_a_damaged_description_is_an_error(damaged):
+    directory, dataset = damaged
+    (dataset / "dataset_info.json").write_text("{")
+    with pytest.raises(DataError, match=r"TFDS cannot read its description .* Prepare the dataset"):
+        small_input().instantiate(data_dir=directory)

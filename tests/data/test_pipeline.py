@@ -1,0 +1,185 @@
+"""Packing, against a second implementation in plain loops."""
+
+import random
+
+import grain
+import numpy as np
+import pytest
+
+from axl_exp.data import TextDocument
+from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
+
+_EOS = 1
+
+
+class _Letters:
+    """A vocabulary in which a letter is a token; ü has two bytes."""
+
+    size = 300
+    eos_id = _EOS
+    num_bytes = np.array([0, 0, *([1] * 250), *([2] * 48)], np.int32)
+
+    def encode(self, text):
+        return [ord(c) for c in text]
+
+
+def _tokens(texts):
+    documents = [TextDocument(t, len(t.encode())) for t in texts]
+    return grain.MapDataset.source(documents).map(
+        lambda document: tokenize(document, vocabulary=_Letters())
+    )
+
+
+def _random_texts(rng: random.Random) -> list[str]:
+    return [
+        "".join(rng.choices("abcdefghijklmnopqrstuvwxyzü", k=rng.choice([0, 1, 3, 7, 8, 9, 40])))
+        for _ in range(rng.randrange(1, 12))
+    ]
+
+
+def _pack_by_hand(texts, *, width: int) -> list[dict[str, list[int]]]:
+    """Rows of `width`, one target at a time; the last row is padded with zeros."""
+    rows = []
+    row = None
+    for text in texts:
+        previous = _EOS
+        is_first = True
+        for target, num_bytes in [(ord(c), len(c.encode())) for c in text] + [(_EOS, 0)]:
+            if row is None or len(row["targets"]) == width:
+                keys = ("inputs", "targets", "target_bytes", "segment_ids", "positions")
+                row = {key: [] for key in keys}
+                rows.append(row)
+                segment, position = 1, 0
+            elif is_first:
+                segment, position = segment + 1, 0
+            row["inputs"].append(previous)
+            row["targets"].append(target)
+            row["target_bytes"].append(num_bytes)
+            row["segment_ids"].append(segment)
+            row["positions"].append(position)
+            previous, position, is_first = target, position + 1, False
+    for values in rows[-1].values():
+        values += [0] * (width - len(values))
+    return rows
+
+
+def _rows_of(batches) -> list[dict[str, list[int]]]:
+    return [
+        {key: values[i].tolist() for key, values in batch.items()}
+        for batch in batches
+        for i in range(len(batch["targets"]))
+    ]
+
+
+def _documents_in(rows) -> list[str]:
+    """The documents in a stream of rows, each as its text; an unfinished last one is left out."""
+    found, text = [], ""
+    for row in rows:
+        for target, segment in zip(row["targets"], row["segment_ids"], strict=True):
+            if segment and target == _EOS:
+                found.append(text)
+                text = ""
+            elif segment:
+                text += chr(target)
+    return found
+
+
+def _train(texts, *, num_batches: int, seed: int, index=0, count=1, width=8, size=2):
+    batches = iter(
+        training_batches(
+            _tokens(texts), Share(width, size, index, count), seed=seed, num_read_threads=0
+        )
+    )
+    return _rows_of(next(batches) for _ in range(num_batches))
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_evaluation_packs_as_plain_loops_do(seed):
+    rng = random.Random(seed)
+    texts = _random_texts(rng)
+    width, size = rng.choice([1, 2, 8, 13]), rng.choice([1, 2, 3])
+    rows = _rows_of(
+        evaluation_batches(
+            _tokens(texts), Share(width, size, 0, 1), num_batches=None, num_read_threads=0
+        )
+    )
+    by_hand = _pack_by_hand(texts, width=width)
+    assert rows[: len(by_hand)] == by_hand
+    padding = rows[len(by_hand) :]
+    assert len(padding) < size
+    assert all(not any(values) for row in padding for values in row.values())
+    assert _documents_in(rows) == texts
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_training_packs_as_plain_loops_do_over_several_epochs(seed):
+    rng = random.Random(seed)
+    texts = _random_texts(rng)
+    rows = _train(texts, num_batches=30, seed=seed)
+    order = _documents_in(rows)
+    assert len(order) > len(texts)
+    by_hand = _pack_by_hand(order, width=8)
+    # The last document that is complete may end in the middle of a row.
+    assert rows[: len(by_hand) - 1] == by_hand[:-1]
+
+
+def test_every_epoch_has_every_document_once_in_another_order():
+    texts = [chr(100 + i) * (i % 5 + 1) for i in range(17)]
+    order = _documents_in(_train(texts, num_batches=40, seed=7))
+    epochs = [order[i : i + 17] for i in range(0, len(order) - 16, 17)]
+    assert len(epochs) >= 5
+    assert all(sorted(epoch) == sorted(texts) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+def test_the_order_follows_from_the_seed():
+    texts = [chr(100 + i) for i in range(30)]
+    first, again, other = (_train(texts, num_batches=5, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_deal_the_documents_of_one_global_order_among_them(count):
+    texts = [chr(100 + i) * (i % 7) for i in range(17)]
+    shares = [
+        _documents_in(_train(texts, num_batches=12, seed=5, index=i, count=count))
+        for i in range(count)
+    ]
+    whole = _documents_in(_train(texts, num_batches=12, seed=5))
+    dealt = [document for turn in zip(*shares, strict=False) for document in turn]
+    length = min(len(dealt), len(whole))
+    assert length > len(texts)
+    assert dealt[:length] == whole[:length]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_evaluate_the_rows_that_one_process_would(count):
+    texts = _random_texts(random.Random(3)) * 3
+    tokens = _tokens(texts)
+
+    def evaluate(index, count):
+        share = Share(8, 4 // count, index, count)
+        return list(evaluation_batches(tokens, share, num_batches=None, num_read_threads=0))
+
+    whole = evaluate(0, 1)
+    parts = [evaluate(i, count) for i in range(count)]
+    assert all(len(part) == len(whole) for part in parts)
+    for i, batch in enumerate(whole):
+        for key, values in batch.items():
+            np.testing.assert_array_equal(values, np.concatenate([p[i][key] for p in parts]))
+
+
+def test_evaluation_can_be_cut_short():
+    texts = ["abcdefg"] * 10
+    share = Share(8, 2, 0, 1)
+    batches = list(evaluation_batches(_tokens(texts), share, num_batches=3, num_read_threads=0))
+    assert _rows_of(batches) == _pack_by_hand(texts, width=8)[:6]
+
+
+def test_target_bytes_of_a_document_add_up_whatever_was_done_to_its_text():
+    changed = TextDocument("a<n>b", len("a\nb"))
+    pairs = tokenize(changed, vocabulary=_Letters())["pairs"]
+    assert pairs[:, 2].tolist() == [1, 1, 1, 1, 1, -2]
+    exact = tokenize(TextDocument("aü", 3), vocabulary=_Letters())["pairs"]
+    assert exact.tolist() == [[_EOS, 97, 1], [97, 252, 2], [252, _EOS, 0]]

@@ -25,29 +25,36 @@ class SetMeshShape:
 
 @dataclasses.dataclass(frozen=True)
 class SetFields:
-    """Set every field at its dotted path: `SetFields({"input.global_batch_size": 8})`."""
+    """Set every field at its dotted path: `SetFields({"input.global_batch_size": 8})`.
+
+    A `*` stands for every key of a mapping: `evalers.*.eval_policy`.
+    """
 
     values: Mapping[str, Any]
 
     def __call__(self, cfg: C, *, hardware: HardwareSelector) -> C:
         cfg = cfg.clone()
         for path, value in self.values.items():
-            cfg.set_recursively(path.split("."), value=value)
+            for keys in _expand(cfg, path):
+                cfg.set_recursively(keys, value=value)
         return cfg
 
 
 @dataclasses.dataclass(frozen=True)
 class LimitFields:
-    """Lower every number that is above its limit: `LimitFields({"max_step": 3})`."""
+    """Lower every number that is above its limit: `LimitFields({"max_step": 3})`.
+
+    Paths are those of SetFields.
+    """
 
     limits: Mapping[str, int]
 
     def __call__(self, cfg: C, *, hardware: HardwareSelector) -> C:
         cfg = cfg.clone()
         for path, limit in self.limits.items():
-            keys = path.split(".")
-            if cfg.get_recursively(keys) > limit:
-                cfg.set_recursively(keys, value=limit)
+            for keys in _expand(cfg, path):
+                if cfg.get_recursively(keys) > limit:
+                    cfg.set_recursively(keys, value=limit)
         return cfg
 
 
@@ -62,3 +69,12 @@ class SetBatchPerDevice:
         batch_size = self.num_examples * hardware.num_devices
         cfg.set_recursively(["input", "global_batch_size"], value=batch_size)
         return cfg
+
+
+def _expand(cfg: ConfigBase, path: str) -> list[list[str]]:
+    """Return the keys of every path that `path` stands for."""
+    paths: list[list[str]] = [[]]
+    for key in path.split("."):
+        keys_of = [list(cfg.get_recursively(p)) if key == "*" else [key] for p in paths]
+        paths = [[*p, k] for p, keys in zip(paths, keys_of, strict=True) for k in keys]
+    return paths

@@ -28,6 +28,7 @@ class TinyTrainer(ConfigBase):
     mesh_shape: MeshShape = MeshShape(data=-1, fsdp=8)
     max_step: int = 1000
     input: TinyInput = TinyInput()
+    evalers: dict[str, TinyInput] = {}
 
 
 def rule(selector: str, configs: str = ".*", *modifiers, golden=()) -> MeshRule:
@@ -83,6 +84,21 @@ def test_a_rule_applies_its_modifiers_in_order_and_leaves_the_config_as_it_was()
 def test_a_limit_lowers_but_never_raises():
     smoke = rule("cpu-.*", ".*", LimitFields({"max_step": 3000}))
     assert apply_rule(smoke, TinyTrainer(), hardware=parse_selector("cpu-1")).max_step == 1000
+
+
+def test_a_star_stands_for_every_key_of_a_mapping():
+    cfg = TinyTrainer(evalers={"a": TinyInput(), "b": TinyInput(max_sequence_length=64)})
+    smoke = rule(
+        "cpu-.*",
+        ".*",
+        LimitFields({"evalers.*.max_sequence_length": 128}),
+        SetFields({"evalers.*.global_batch_size": 2}),
+    )
+    changed = apply_rule(smoke, cfg, hardware=parse_selector("cpu-1"))
+    sizes = {name: each.max_sequence_length for name, each in changed.evalers.items()}
+    assert sizes == {"a": 128, "b": 64}
+    assert {each.global_batch_size for each in changed.evalers.values()} == {2}
+    assert apply_rule(smoke, TinyTrainer(), hardware=parse_selector("cpu-1")) == TinyTrainer()
 
 
 def test_a_field_that_a_rule_sets_remembers_the_rule_and_its_line():

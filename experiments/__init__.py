@@ -1,0 +1,22 @@
+"""Families of configs. Each is a package with `named_trainer_configs()`; this one collects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from axl_exp.config import ConfigBase
+from experiments import fuji
+
+_FAMILIES = (fuji,)
+
+
+def named_trainer_configs() -> dict[str, Callable[[], ConfigBase]]:
+    """Return the functions that make each config, by name."""
+    return {
+        name: make for family in _FAMILIES for name, make in family.named_trainer_configs().items()
+    }
+
+
+def config_aliases() -> dict[str, str]:
+    """Return shorter names, each with the config that it means."""
+    return {alias: name for f in _FAMILIES for alias, name in f.config_aliases().items()}

@@ -1,0 +1,37 @@
+"""The fuji family: LLaMA-like decoders of 1B to 405B parameters, a tiny and a test one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from axl_exp.train.trainer import SpmdTrainer
+from experiments.fuji.recipe import fuji, fuji_single_host, fuji_test
+from experiments.fuji.sizes import SIZES, VERSIONS
+from experiments.fuji.tiny import fuji_tiny
+
+__all__ = ["config_aliases", "named_trainer_configs"]
+
+
+def named_trainer_configs() -> dict[str, Callable[[], SpmdTrainer.Config]]:
+    """Return the functions that make each config, by name."""
+    configs: dict[str, Callable[[], SpmdTrainer.Config]] = {"fuji-tiny": fuji_tiny}
+    for version in VERSIONS:
+        configs[f"fuji-test-{version}"] = functools.partial(fuji_test, version)
+    for name, size in SIZES.items():
+        for version in size.versions:
+            configs[f"fuji-{name}-{version}"] = functools.partial(fuji, name, version)
+            if size.single_host:
+                configs[f"fuji-{name}-{version}-single-host"] = functools.partial(
+                    fuji_single_host, name, version
+                )
+    return configs
+
+
+def config_aliases() -> dict[str, str]:
+    """Return what a bare size means: its version 3, with the sentencepiece vocabulary if it can."""
+    aliases = {"fuji-test": "fuji-test-v3"}
+    for name, size in SIZES.items():
+        version = "v3" if "v3" in size.versions else "v3-tiktoken"
+        aliases[f"fuji-{name}"] = f"fuji-{name}-{version}"
+    return aliases

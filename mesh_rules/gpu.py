@@ -1,0 +1,40 @@
+"""GPUs, eight to a node."""
+
+from __future__ import annotations
+
+from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from mesh_rules.single_host import single_host_rule
+
+RULES = (
+    single_host_rule("gpu-.*-[1248]"),
+    # Published, for p5, p4de and a3 machines: parameters are split within a node.
+    MeshRule(
+        selector="gpu-(h100|a100)-(256|512|1024)",
+        configs="fuji-(7B|8B)-v[^-]+(-tiktoken)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("gpu-h100-256",),
+    ),
+    # Published, for p5 and p4de machines.
+    MeshRule(
+        selector="gpu-(h100|a100)-(512|1024)",
+        configs="fuji-70B-.*",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=128)),),
+        golden_selectors=("gpu-h100-512",),
+    ),
+    # Published, for a3 machines; on the larger numbers the rule above, for the same chip, comes
+    # first.
+    MeshRule(
+        selector="gpu-h100-256",
+        configs="fuji-70B-.*",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=64)),),
+        golden_selectors=("gpu-h100-256",),
+    ),
+    # Not published. Two sequences of 8192 per GPU: twice what mesh_rules/v5p.py counts for one, at
+    # most 90 GB.
+    MeshRule(
+        selector="gpu-(h200|b200)-1024",
+        configs="fuji-(1B|3B)-v3(-tiktoken)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("gpu-h200-1024",),
+    ),
+)

@@ -1,0 +1,17 @@
+"""TPU v4: 32 GiB per chip. The number in a selector counts TensorCores, two per chip."""
+
+from __future__ import annotations
+
+from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from mesh_rules.single_host import single_host_rule
+
+RULES = (
+    # Published.
+    MeshRule(
+        selector="tpu-v4-(1024|2048)",
+        configs="fuji-(7B|8B)-v[^-]+(-tiktoken)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
+        golden_selectors=("tpu-v4-1024",),
+    ),
+    single_host_rule("tpu-v4-8"),
+)

@@ -1,0 +1,36 @@
+"""TPU v5p: 95 GiB per chip. The number in a selector counts TensorCores, two per chip."""
+
+from __future__ import annotations
+
+from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.single_host import single_host_rule
+
+RULES = (
+    single_host_rule("tpu-v5p-8"),
+    # Published: every product is kept for the backward pass.
+    MeshRule(
+        selector="tpu-v5p-.*",
+        configs="fuji-7B-v[123]",
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=64)),
+            SetFields({"model.decoder.transformer.layer.remat_spec.save": ".*"}),
+        ),
+        golden_selectors=("tpu-v5p-1024",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5p-.*",
+        configs="fuji-8B-v3-tiktoken",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("tpu-v5p-1024",),
+    ),
+    # Not published. One sequence of 8192 per chip: three float32 matrices of attention scores
+    # (3 * heads * 8192^2 * 4 bytes) are 26 GB for 1B and 19 GB for 3B, three of logits 13 GB, what
+    # the layers keep 2 and 7 GB, parameters, moments and gradients over 8 chips 2.5 and 6.4 GB.
+    MeshRule(
+        selector="tpu-v5p-4096",
+        configs="fuji-(1B|3B)-v3(-tiktoken)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("tpu-v5p-4096",),
+    ),
+)

@@ -1,0 +1,129 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from axl_exp.config.diff import Changed
+from axl_exp.golden.trees import golden_selectors
+from axl_exp.mesh import NoMeshRuleError, axis_sizes, parse_selector, select_rule
+from axl_exp.registry import list_configs, load_mesh_rules
+from axl_exp.resolve import resolve
+
+RULES = load_mesh_rules()
+
+
+def split_axes(name: str, selector: str) -> dict[str, int]:
+    sizes = axis_sizes(resolve(name, selector=selector).config.mesh_shape)
+    return {axis: size for axis, size in sizes.items() if size > 1}
+
+
+# AXLearn's rules as they stand; its numbers of v4 and v5p count two TensorCores per chip.
+@pytest.mark.parametrize(
+    ("name", "selector", "sizes"),
+    [
+        ("fuji-7B-v2", "tpu-v4-1024", {"data": 32, "fsdp": 16}),
+        ("fuji-7B-v2", "tpu-v4-2048", {"data": 64, "fsdp": 16}),
+        ("fuji-7B-v2", "tpu-v5litepod-256-4", {"data": 4, "fsdp": 256}),
+        ("fuji-7B-v1", "tpu-v5p-512", {"data": 4, "fsdp": 64}),
+        ("fuji-8B-v3-tiktoken", "tpu-v5p-512", {"data": 32, "fsdp": 8}),
+        ("fuji-7B-v2", "gpu-p5.48xlarge-256", {"data": 32, "fsdp": 8}),
+        ("fuji-7B-v2", "gpu-p4de.24xlarge-1024", {"data": 128, "fsdp": 8}),
+        ("fuji-70B-v2", "gpu-p5.48xlarge-512", {"data": 4, "fsdp": 128}),
+        ("fuji-70B-v2", "gpu-a3-highgpu-8g-256", {"data": 4, "fsdp": 64}),
+    ],
+)
+def test_published_rules_are_as_they_were_published(name, selector, sizes):
+    assert split_axes(name, selector) == sizes
+
+
+@pytest.mark.parametrize("selector", ["tpu-v5e-256-4", "tpu-v5p-512"])
+def test_published_rules_that_keep_every_product_do(selector):
+    layer = resolve("fuji-7B-v2", selector=selector).config.model.decoder.transformer.layer
+    assert layer.remat_spec.save == ".*"
+
+
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("fuji-7B-v2", "tpu-v5e-256"),  # offloads and accumulates
+        ("fuji-70B-v2", "tpu-v6e-256-4"),  # offloads
+        ("fuji-7B-v2", "tpu-v4-512"),  # never published
+        ("fuji-1B-v3", "gpu-h100-64"),
+    ],
+)
+def test_a_rule_that_cannot_be_kept_is_not_there(name, selector):
+    with pytest.raises(NoMeshRuleError):
+        resolve(name, selector=selector)
+
+
+@pytest.mark.parametrize(
+    "selector", ["gpu-h200-1", "gpu-h100-8", "tpu-v4-8", "tpu-v5e-8", "tpu-v5p-8", "tpu-v6e-4"]
+)
+@pytest.mark.parametrize("name", ["fuji-tiny", "fuji-1B-v3-single-host", "fuji-7B-v2"])
+def test_one_host_splits_everything_over_its_devices(name, selector):
+    num_devices = parse_selector(selector).num_devices
+    assert split_axes(name, selector) == ({"fsdp": num_devices} if num_devices > 1 else {})
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_every_config_has_a_rule_for_a_cpu(name):
+    assert "cpu-1" in golden_selectors(RULES, config=name)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 8])
+def test_a_model_for_accelerators_becomes_a_smoke_run_on_a_cpu(num_devices):
+    resolved = resolve("fuji-1B", selector=f"cpu-{num_devices}")
+    cfg = resolved.config
+    assert cfg.input.global_batch_size == num_devices
+    assert (cfg.input.max_sequence_length, cfg.max_step) == (128, 3)
+    assert cfg.train_dtype == np.float32
+    for policy in (
+        cfg.checkpointer.save_policy,
+        *(evaler.eval_policy for evaler in cfg.evalers.values()),
+    ):
+        is_due = policy.instantiate()
+        assert not any(is_due(step, 3) for step in range(4))
+    assert resolved.rule is not None
+    assert resolved.rule.note.startswith("Smoke run:")
+
+
+def test_a_smoke_run_of_fuji_1b_needs_less_than_17_gib_of_state():
+    cfg = resolve("fuji-1B", selector="cpu-1").config
+    moment = np.dtype(cfg.learner.optimizer.mu_dtype).itemsize
+    num_params = (
+        131072 * 2048 + 16 * (2048 * 64 * (32 + 16 + 32) + 3 * 2048 * 8192 + 2 * 2048) + 2048
+    )
+    assert num_params * (4 + 4 + moment + 4) / 2**30 < 17
+
+
+def test_what_trains_on_a_cpu_stays_as_it_is_but_for_its_precision_and_loop():
+    resolved = resolve("fuji-tiny", selector="cpu-1")
+    assert resolved.rule is not None
+    assert resolved.rule.note == ""
+    assert {change.path for change in resolved.mesh_changes if isinstance(change, Changed)} == {
+        "mesh_shape.data",
+        "model.decoder.transformer.unroll",
+        "train_dtype",
+    }
+    assert all(isinstance(change, Changed) for change in resolved.mesh_changes)
+
+
+def test_no_rule_is_hidden_behind_earlier_ones():
+    names = list_configs()
+    selectors = {s for rule in RULES for s in rule.golden_selectors} | {
+        "tpu-v4-8", "tpu-v5e-8", "tpu-v5p-8", "tpu-v6e-8", "gpu-h100-8",
+    }  # fmt: skip
+    used = set()
+    for name in names:
+        for selector in selectors:
+            try:
+                used.add(RULES.index(select_rule(RULES, selector=selector, config=name)))
+            except NoMeshRuleError:
+                continue
+    assert used == set(range(len(RULES)))
+
+
+def test_mesh_rules_come_without_jax():
+    code = "import sys, mesh_rules; mesh_rules.mesh_rules(); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

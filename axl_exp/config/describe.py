@@ -191,7 +191,8 @@ def _has_base(value: Any, name: str) -> bool:
     return name in _bases(type(value))
 
 
-@functools.lru_cache(maxsize=4096)
+# typed, since jnp.float32 == np.float32, with other bases.
+@functools.lru_cache(maxsize=4096, typed=True)
 def _bases(cls: type) -> frozenset[str]:
     """The names of a class and its bases, `package.Class`."""
     return frozenset(f"{c.__module__.partition('.')[0]}.{c.__name__}" for c in cls.__mro__)

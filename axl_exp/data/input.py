@@ -66,7 +66,9 @@ class Input(Configurable):
         """
         super().__init__(cfg)
         _check_sizes(cfg, process_count=process_count)
-        data_dir = _embedded_data_dir(cfg) if data_dir is None else epath.Path(data_dir)
+        data_dir = (
+            _embedded_data_dir(cfg) if data_dir is None else epath.Path(data_dir).expanduser()
+        )
         self.source = cfg.source.instantiate(data_dir=data_dir)
         self.vocabulary = cfg.vocabulary.instantiate(data_dir=data_dir)
         self._share = Share(

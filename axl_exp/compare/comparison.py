@@ -56,7 +56,11 @@ def compare(side_a: Side, side_b: Side) -> Comparison:
         side_b=side_b,
         a=a,
         b=b,
-        verdict=overall(metrics),
+        verdict=overall(
+            metrics,
+            confounders=[d.what for d in found if d.kind is Kind.CONFOUNDER],
+            identical_losses=losses.identical,
+        ),
         differences=found,
         metrics=metrics,
         time=time_use(a, b),

@@ -90,7 +90,10 @@ def _parent_hint(run_dir: RunDir) -> str:
 
 def _child_hint(run_dir: RunDir) -> str:
     """Name the newest run inside, for a user who gave the directory of all runs."""
-    runs = [path for path in run_dir.path.iterdir() if RunDir(path).is_run()]
+    try:
+        runs = [path for path in run_dir.path.iterdir() if RunDir(path).is_run()]
+    except OSError as error:
+        return f" It cannot be read: {error.strerror}."
     if not runs:
         return ""
     newest = max(runs, key=lambda path: path.stat().st_mtime)

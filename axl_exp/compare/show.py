@@ -28,6 +28,10 @@ _LOOKS = {
     State.WITHIN_NOISE: ("≈", "default"),
     State.NOT_COMPARABLE: ("?", "yellow"),
 }
+_ONE_RUN_PER_SIDE = (
+    "One run per side and no repeated runs of one commit stored: floors are assumed, not measured, "
+    "and drift between runs is in no interval."
+)
 _MAX_SHOWN = 40
 _MAX_VALUE_WIDTH = 60
 
@@ -85,16 +89,11 @@ def _show_metrics(metrics: Sequence[MetricResult], console: Console) -> None:
         )
     headers = ("metric", "A", "B", "B against A", "verdict")
     console.print(make_table(*headers, rows=rows, right=(1, 2, 3)))
-    for m in metrics:
-        console.print(Text(f"  {printable(m.name)}: {printable(m.reason)}", style="dim"))
-        console.print(Text(f"    {m.window}; {printable(m.formula)}", style="dim"))
-    console.print(
-        Text(
-            "  One run per side, and no repeated runs of one commit are stored: the floors are "
-            "assumed, and drift between runs is not in the intervals.",
-            style="dim",
-        )
-    )
+    console.print(Text("  why, of which steps, by which formula:", style="dim"))
+    details = ((f"  {m.name}", f"{m.reason}; {m.window}; {m.formula}") for m in metrics)
+    console.print(make_facts(details), style="dim")
+    if any(m.state is not State.NOT_COMPARABLE for m in metrics):
+        console.print(Text(f"  {_ONE_RUN_PER_SIDE}", style="dim"))
 
 
 def _value(metric: MetricResult, value: float | None) -> str:
@@ -164,7 +163,7 @@ def _show_config(c: Comparison, console: Console) -> None:
     if not c.changes:
         _heading(console, f"Config: the same, {len(c.a.config)} leaves")
         return
-    _heading(console, f"Config: {len(c.changes)} changes")
+    _heading(console, f"Config: {len(c.changes)} of {len(c.a.config)} leaves changed")
     rows = [
         (
             change.leaf_class.value,

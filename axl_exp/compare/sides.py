@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from axl_exp.cli import did_you_mean
 from axl_exp.errors import UserError
+from axl_exp.report.text import shorten
 from axl_exp.run.files import RunFileError, read_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.store import FINISHED, RunStore, StoredRun
@@ -45,7 +47,7 @@ def choose_sides(names: Sequence[str], *, store: RunStore) -> list[Side]:
     Raises:
         NoSuchRunError: A name leads nowhere, or the config must be chosen; the message says how.
     """
-    candidates = [None if Path(name).exists() else _runs_of(name, store) for name in names]
+    candidates = [None if os.path.exists(name) else _runs_of(name, store) for name in names]
     config = _common_config(names, candidates)
     sides = []
     for name, runs in zip(names, candidates, strict=True):
@@ -80,8 +82,8 @@ def _runs_of(name: str, store: RunStore) -> list[StoredRun]:
     known |= {run.branch for run in every if run.branch}
     known |= {run.commit[:7] for run in every if run.commit}
     raise NoSuchRunError(
-        f"{name} is neither a run directory nor a branch or commit with runs in the store."
-        + (did_you_mean(name, sorted(known)) or _known_branches(every))
+        f"{shorten(name, width=200)} is neither a run directory nor a branch or commit with runs "
+        "in the store." + (did_you_mean(name, sorted(known)) or _known_branches(every))
     )
 
 

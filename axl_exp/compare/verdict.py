@@ -83,10 +83,17 @@ def direction(result: MetricResult) -> State:
     return State.BETTER if (result.delta < 0) == (result.better is Better.LOWER) else State.WORSE
 
 
-def overall(results: Sequence[MetricResult]) -> Verdict:
+def overall(
+    results: Sequence[MetricResult], *, confounders: Sequence[str], identical_losses: bool
+) -> Verdict:
     """Return the verdict over all metrics: one that is worse makes it a regression.
 
     Where nothing can be compared, that is the verdict. What cannot be compared is always named.
+
+    Args:
+        results: All metrics.
+        confounders: What differs between the environments and may explain a change.
+        identical_losses: Whether the training losses are equal to the bit.
     """
     by_state = {state: [r for r in results if r.state is state] for state in State}
     worse, better, missing = (
@@ -94,20 +101,29 @@ def overall(results: Sequence[MetricResult]) -> Verdict:
     )
     if len(missing) == len(results):
         reasons = dict.fromkeys(result.reason for result in missing) or ["no metric on either side"]
-        return Verdict(
-            State.NOT_COMPARABLE, f"not comparable: {'; '.join(reasons)}", EXIT_NOT_COMPARABLE
-        )
+        told = f"not comparable: {'; '.join(reasons)}"
+        return Verdict(State.NOT_COMPARABLE, told, EXIT_NOT_COMPARABLE)
+    sentences = []
     if worse:
-        state, code, told = State.WORSE, EXIT_REGRESSION, f"worse: {_names(worse)}"
-        if better:
-            told += f". Better: {_names(better)}"
-    elif better:
-        state, code, told = State.BETTER, EXIT_NO_REGRESSION, f"better: {_names(better)}"
-    else:
-        state, code, told = State.WITHIN_NOISE, EXIT_NO_REGRESSION, "no difference beyond noise"
+        sentences.append(f"worse: {_names(worse)}")
+    if better:
+        sentences.append(f"better: {_names(better)}")
+    if not sentences:
+        sentences.append("no difference beyond noise")
+    if identical_losses:
+        sentences.append("losses are identical to the bit")
     if missing:
-        told += f". Not comparable: {', '.join(result.name for result in missing)}"
-    return Verdict(state, told, code)
+        sentences.append(f"not comparable: {', '.join(result.name for result in missing)}")
+    if confounders:
+        sentences.append(f"confounded by {_first(confounders)}")
+    state = State.WORSE if worse else State.BETTER if better else State.WITHIN_NOISE
+    code = EXIT_REGRESSION if worse else EXIT_NO_REGRESSION
+    return Verdict(state, "; ".join(sentences), code)
+
+
+def _first(names: Sequence[str], *, limit: int = 3) -> str:
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _names(results: Sequence[MetricResult]) -> str:

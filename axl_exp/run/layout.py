@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class RunDir:
 
     def is_run(self) -> bool:
         """Return whether a run has begun here: its config or its metrics exist."""
-        return self.config.is_file() or self.metrics.is_file()
+        return os.path.isfile(self.config) or os.path.isfile(self.metrics)
 
     def make(self) -> RunDir:
         """Make the directory where it is missing, prove that it can be written, and return self.

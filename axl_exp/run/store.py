@@ -103,7 +103,7 @@ class RunStore:
         return [
             replace(run, status=_status(RunDir(Path(run.run_dir))))
             for run in runs
-            if RunDir(Path(run.run_dir)).env.is_file()
+            if os.path.isfile(RunDir(Path(run.run_dir)).env)
         ]
 
     @contextmanager

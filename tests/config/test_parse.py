@@ -1,6 +1,7 @@
 """The parser of flat text: the inverse of the writer, and its errors."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -180,3 +181,9 @@ def test_a_malformed_text_is_an_error_that_names_line_and_fix(text, message):
 def test_a_text_that_was_cut_or_converted_is_refused(text, message):
     with pytest.raises(ParseError, match=re.escape(message)):
         parse_text(text, source="config.txt")
+
+
+def test_the_example_of_the_format_s_page_is_flat_text():
+    page = (Path(__file__).parents[2] / "docs/flat_text.md").read_text(encoding="utf-8")
+    example = page.split("```\n")[1]
+    assert len(parse_text(example)) == example.count("\n") - 1

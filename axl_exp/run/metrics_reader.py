@@ -74,8 +74,7 @@ class Metrics:
 def read_metrics(path: Path) -> Metrics:
     """Return the columns of the metrics file at `path`.
 
-    A damaged line is skipped and told in `problems`; the others count. A million records of twelve
-    values take about five seconds.
+    A damaged line is skipped and told in `problems`; the others count.
 
     Raises:
         MetricsError: The file cannot be opened, is of another schema, or holds lines of which none

@@ -7,12 +7,14 @@ from axl_exp.config.errors import (
     InvalidConfigClassError,
     InvalidConfigNameError,
     InvalidConfigValueError,
+    InvalidPathError,
     MissingConfigClassDecoratorError,
     NonConfigFieldError,
     OverrideError,
     RequiredFieldMissingError,
     UnknownFieldError,
 )
+from axl_exp.config.explain import history, leaf_writers
 from axl_exp.config.instantiable import (
     ClassConfigBase,
     ConfigModifier,
@@ -30,6 +32,7 @@ from axl_exp.config.names import similar_names
 from axl_exp.config.override import Override, apply_overrides
 from axl_exp.config.provenance import Write, written_by
 from axl_exp.config.required import REQUIRED, Required, RequiredFieldValue
+from axl_exp.config.values import register_validator
 
 __all__ = [
     "ClassConfigBase",
@@ -44,6 +47,7 @@ __all__ = [
     "InvalidConfigClassError",
     "InvalidConfigNameError",
     "InvalidConfigValueError",
+    "InvalidPathError",
     "MissingConfigClassDecoratorError",
     "NonConfigFieldError",
     "Override",
@@ -59,8 +63,11 @@ __all__ = [
     "config_for_class",
     "config_for_function",
     "config_for_partial_function",
+    "history",
+    "leaf_writers",
     "maybe_instantiate",
     "maybe_set_config",
+    "register_validator",
     "similar_names",
     "validate",
     "written_by",

@@ -11,10 +11,7 @@ remembers who made it; a frozen config refuses.
     cfg = Config().set(num_layers=8)
 """
 
-import builtins
 import inspect
-import re
-import sys
 import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
@@ -26,51 +23,49 @@ from axl_exp.config import provenance, values, views
 from axl_exp.config.errors import (
     FrozenConfigError,
     InvalidConfigClassError,
-    InvalidConfigNameError,
     MissingConfigClassDecoratorError,
     NonConfigFieldError,
     RequiredFieldMissingError,
     UnknownFieldError,
 )
-from axl_exp.config.frozen import FrozenDict, FrozenList
+from axl_exp.config.fields import check_field_name, check_value, class_text, fields_of
 from axl_exp.config.names import similar_names
+from axl_exp.config.provenance import Write
 from axl_exp.config.required import REQUIRED, RequiredFieldValue
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="ConfigBase")
-ValidationFn = Callable[[Any], None]
 
-# Instance attributes that are no fields.
-_STATE = ("_writes", "_frozen", "_validators")
+# attrs collects the fields of a class and of its bases; everything else is ConfigBase's own.
+ATTRS_ARGUMENTS: dict[str, Any] = {
+    "collect_by_mro": True,
+    "eq": False,
+    "init": False,
+    "kw_only": True,
+    "repr": False,
+}
 
 
 class ConfigBase:
     """The base of config classes; subclasses are decorated with `@config_class`."""
 
+    _is_config = True
+    _writes: dict[str, tuple[Write, ...]]
+    _frozen: bool
+
     __hash__ = None  # pyright: ignore  (configs are mutable and compare by value)
 
-    def __new__(cls, *args: Any, **kwargs: Any):
-        if "__attrs_attrs__" not in cls.__dict__:
+    def __init__(self, **kwargs: Any):
+        """Set `kwargs`; the other fields hold their defaults, or REQUIRED where they have none."""
+        if "__attrs_attrs__" not in type(self).__dict__:
             raise MissingConfigClassDecoratorError(
-                f"{class_text(cls)} is not decorated: write @config_class above the class"
+                f"{class_text(type(self))} is not decorated: write @config_class above the class"
             )
-        return object.__new__(cls)
-
-    def __attrs_post_init__(self) -> None:
-        """Check and copy what the generated `__init__` stored."""
-        given = dict(self.__dict__)
-        self._reset_state()
-        defaults = _checked_defaults(type(self))
-        for name, value in given.items():
-            if name in defaults and value is defaults[name]:
-                self.__dict__[name] = values.copy_value(value)
-            else:
-                self.__dict__[name] = self._prepare(name, value)
-                self._writes[name] = (provenance.current_write(value),)
-
-    def _reset_state(self) -> None:
-        for name, value in zip(_STATE, ({}, False, ()), strict=True):
-            object.__setattr__(self, name, value)
+        fields = fields_of(type(self))
+        held = dict.fromkeys(fields.names, REQUIRED)
+        held.update((name, values.copy_value(value)) for name, value in fields.defaults.items())
+        self.__dict__.update(held, _writes={}, _frozen=False)
+        ConfigBase.set(self, **kwargs)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -80,19 +75,20 @@ class ConfigBase:
             raise AttributeError(name)
         raise self._unknown(name)
 
-    def __contains__(self, name: str) -> bool:
-        return name in attr.fields_dict(type(self))
+    def __contains__(self, name: object) -> bool:
+        return name in fields_of(type(self)).hints
 
     def __len__(self) -> int:
-        return len(attr.fields(type(self)))
+        return len(fields_of(type(self)).names)
 
     def keys(self) -> list[str]:
         """Return the field names, sorted."""
-        return sorted(attr.fields_dict(type(self)))
+        return list(fields_of(type(self)).names)
 
     def items(self) -> list[tuple[str, Any]]:
         """Return (name, value) of every field, sorted by name."""
-        return [(key, self.__dict__[key]) for key in self.keys()]
+        held = self.__dict__
+        return [(name, held[name]) for name in fields_of(type(self)).names]
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -108,10 +104,10 @@ class ConfigBase:
     # -- writing ----------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_frozen" not in self.__dict__:  # inside the generated __init__
-            self.__dict__[name] = value
-        else:
-            self.set(**{name: value})
+        ConfigBase.set(self, **{name: value})
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Cannot delete {class_text(type(self))}.{name}: fields are set only")
 
     def set(self: Self, **kwargs: Any) -> Self:
         """Set fields and return self. All or none: nothing is set if any name or value is wrong.
@@ -127,19 +123,27 @@ class ConfigBase:
                 "resolved and frozen; change a clone() of it instead"
             )
         prepared = {name: self._prepare(name, value) for name, value in kwargs.items()}
-        for name, value in prepared.items():
-            self.__dict__[name] = value
-            write = provenance.current_write(kwargs[name])
-            self._writes[name] = (*self._writes.get(name, ()), write)
+        if prepared:
+            self._record(prepared)
+            self.__dict__.update(prepared)
         return self
 
     def _prepare(self, name: str, value: Any) -> Any:
-        if name not in self:
+        hint_of = fields_of(type(self)).hints
+        if name not in hint_of:
             raise self._unknown(name)
-        where = f"{class_text(type(self))}.{name}"
-        values.check_kind(value, where=where)
-        values.check_type(value, _field_types(type(self))[name], where=where)
+        self._check(name, value, hint_of[name])
         return values.copy_value(value)
+
+    def _check(self, name: str, value: Any, hint: Any) -> None:
+        check_value(type(self), name, value, hint)
+
+    def _record(self, prepared: dict[str, Any]) -> None:
+        writer = provenance.current_writer()
+        for name, value in prepared.items():
+            before = self.__dict__[name]
+            write = Write(writer.by, writer.where, values.outline(value), before)
+            self._writes[name] = (*self.writes(name), write)
 
     def _unknown(self, name: str) -> UnknownFieldError:
         similar = similar_names(name, self.keys())
@@ -149,12 +153,10 @@ class ConfigBase:
     def clone(self: Self, **kwargs: Any) -> Self:
         """Return an independent, unfrozen copy with `kwargs` set on it."""
         new = object.__new__(type(self))
-        new._reset_state()
-        for name in attr.fields_dict(type(self)):
-            new.__dict__[name] = values.copy_value(self.__dict__[name])
-        new._writes.update(self._writes)
-        object.__setattr__(new, "_validators", self._validators)
-        return new.set(**kwargs)
+        for name, value in self.__dict__.items():
+            new.__dict__[name] = value if name == "_writes" else values.copy_value(value)
+        new.__dict__.update(_writes=dict(self._writes), _frozen=False)
+        return new.set(**kwargs) if kwargs else new
 
     def __copy__(self: Self) -> Self:
         return self.clone()
@@ -171,23 +173,36 @@ class ConfigBase:
         paths.set_value(self, path, value)
         return self
 
-    # -- validation -------------------------------------------------------------------------
-
-    def register_validator(self: Self, validator: ValidationFn) -> Self:
-        """Have `validator(cfg)` called, to raise, when this config is instantiated or resolved."""
-        object.__setattr__(self, "_validators", (*self._validators, validator))
-        return self
-
     def freeze(self: Self) -> Self:
         """Refuse every further change of this config and of all below it; returns self."""
         for name, value in self.items():
-            self.__dict__[name] = _frozen(value)
-        object.__setattr__(self, "_frozen", True)
+            self.__dict__[name] = values.frozen_value(value)
+        self.__dict__["_frozen"] = True
         return self
 
-    def writes(self, name: str) -> tuple[provenance.Write, ...]:
-        """Return every write to the field `name`, oldest first; empty means the default holds."""
-        return self._writes.get(name, ())
+    def writes(self, name: str) -> tuple[Write, ...]:
+        """Return every write to the field `name`, oldest first; empty means the default holds.
+
+        The last one is "changed in place" where a container holds other things than were set.
+
+        Raises:
+            UnknownFieldError: There is no field `name`.
+        """
+        if name not in self:
+            raise self._unknown(name)
+        writes = self._writes.get(name, ())
+        value = self.__dict__[name]
+        if not isinstance(value, (list, tuple, dict, set)):
+            return writes
+        default = field_default(type(self), name)
+        known = writes[-1].value if writes else values.outline(default)
+        changed = values.outline(value)
+        if changed == known:
+            return writes
+        # When is not known; it cannot have been earlier than this.
+        order = (writes[-1].order if writes else 0) + 0.5
+        before = known if writes else default
+        return (*writes, Write(provenance.CHANGED_IN_PLACE, "", changed, before, order))
 
     # -- AXLearn's views (the canonical text is `axl_exp.config.text`) ------------------------
 
@@ -210,25 +225,13 @@ class ConfigBase:
         return views.debug_string(self, **kwargs)
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, ConfigBase):
-        return value.freeze()
-    if type(value) is list:
-        return FrozenList(_frozen(v) for v in value)
-    if isinstance(value, dict):
-        return FrozenDict({k: _frozen(v) for k, v in value.items()})
-    if type(value) is tuple:
-        return tuple(_frozen(v) for v in value)
-    return value
-
-
 @typing.dataclass_transform(kw_only_default=True)
-def config_class(cls: builtins.type[T]) -> builtins.type[T]:
+def config_class(cls: type[T]) -> type[T]:
     """Make `cls`, a subclass of ConfigBase, a config class whose annotations are its fields.
 
     Raises:
         InvalidConfigClassError: `cls` does not inherit from ConfigBase.
-        InvalidConfigNameError: A field is not lower_snake_case.
+        InvalidConfigNameError: A field is not lower_snake_case, or is called like a method.
         NonConfigFieldError: An attribute has no annotation.
     """
     if not issubclass(cls, ConfigBase):
@@ -237,79 +240,21 @@ def config_class(cls: builtins.type[T]) -> builtins.type[T]:
         )
     annotations = inspect.get_annotations(cls)
     for name in annotations:
-        check_field_name(name, owner=class_text(cls))
+        check_field_name(name, owner=class_text(cls), bases=cls.__bases__)
     for name, value in cls.__dict__.items():
-        method = inspect.isfunction(value) and value.__qualname__.startswith(cls.__qualname__ + ".")
+        method = inspect.isfunction(value) and value.__qualname__ == f"{cls.__qualname__}.{name}"
         descriptor = isinstance(value, (property, classmethod, staticmethod))
         if not (name.startswith("__") or name in annotations or method or descriptor):
             raise NonConfigFieldError(
                 f"{class_text(cls)}.{name} has no annotation, so it is no config field; "
                 f"write `{name}: <type> = ...`"
             )
-    return attr.s(cls, auto_attribs=True, kw_only=True, eq=False, repr=False)  # pyright: ignore
-
-
-def check_field_name(name: str, *, owner: str) -> None:
-    """Raise InvalidConfigNameError unless `name` is lower_snake_case and free for a field."""
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise InvalidConfigNameError(
-            f"{owner}: invalid field name {name!r}; write it in lower_snake_case"
-        )
-    if hasattr(ConfigBase, name):
-        raise InvalidConfigNameError(
-            f"{owner}: a field cannot be called {name!r}, since configs have a method of that name"
-        )
-
-
-def class_text(cls: builtins.type) -> str:
-    """Return a config class's name without the module: `RMSNorm.Config`."""
-    return cls.__qualname__.rpartition("<locals>.")[2]
-
-
-_TYPES: dict[type, dict[str, Any]] = {}
-_DEFAULTS: dict[type, dict[str, Any]] = {}
-
-
-def _field_types(cls: type) -> dict[str, Any]:
-    """The resolved annotation of every field; a string that does not resolve becomes Any."""
-    if cls not in _TYPES:
-        _TYPES[cls] = {f.name: _resolve_type(cls, f) for f in attr.fields(cls)}
-    return _TYPES[cls]
-
-
-field_types = _field_types
-
-
-def _resolve_type(cls: type, field: Any) -> Any:
-    hint = Any if field.type is None or field.type is inspect.Parameter.empty else field.type
-    if isinstance(hint, str):
-        owner = next(c for c in cls.__mro__ if field.name in inspect.get_annotations(c))
-        scope = {**vars(typing), **vars(sys.modules[owner.__module__])}
-        try:
-            hint = eval(hint, scope, dict(vars(owner)))
-        except NameError:
-            return Any
-    # A type variable says nothing that could be checked here.
-    return Any if isinstance(hint, TypeVar) else hint
-
-
-def _checked_defaults(cls: type) -> dict[str, Any]:
-    """The default of every field that has one, checked once per class."""
-    if cls not in _DEFAULTS:
-        defaults = {f.name: f.default for f in attr.fields(cls) if f.default is not attr.NOTHING}
-        for name, value in defaults.items():
-            where = f"{class_text(cls)}.{name} (its default)"
-            values.check_kind(value, where=where)
-            # `x: int = None` is a habit; the annotation says what a set value must be.
-            if value is not None:
-                values.check_type(value, _field_types(cls)[name], where=where)
-        _DEFAULTS[cls] = defaults
-    return _DEFAULTS[cls]
+    return attr.s(cls, auto_attribs=True, **ATTRS_ARGUMENTS)  # pyright: ignore
 
 
 def field_default(cls: type, name: str) -> Any:
-    """Return the declared default of a field, `attr.NOTHING` where it has none."""
-    return _checked_defaults(cls).get(name, attr.NOTHING)
+    """Return the declared default of a field, REQUIRED where it has none."""
+    return fields_of(cls).defaults.get(name, REQUIRED)
 
 
 def check_required(cfg: ConfigBase) -> None:
@@ -323,16 +268,17 @@ def missing_error(owner: str, missing: Sequence[str]) -> RequiredFieldMissingErr
     """Return the error for the REQUIRED fields at the paths `missing` of `owner`."""
     plural = "s" if len(missing) > 1 else ""
     return RequiredFieldMissingError(
-        f"{owner}: missing value for required field{plural}: {', '.join(missing)}; "
+        f"Missing value for required field{plural} of {owner}: {', '.join(missing)}; "
         f"set {'them' if plural else 'it'} in the recipe or with --config.<path>=<value>"
     )
 
 
 def validate(cfg: ConfigBase) -> None:
-    """Check a whole config: every REQUIRED field is set, and every registered validator passes.
+    """Check a whole config: no field is REQUIRED, and containers changed in place fit their types.
 
     Raises:
         RequiredFieldMissingError: It names the full path of every field that is not set.
+        InvalidConfigValueError: A container holds what its field cannot.
     """
     missing: list[str] = []
 
@@ -344,5 +290,6 @@ def validate(cfg: ConfigBase) -> None:
     if missing:
         raise missing_error(class_text(type(cfg)), missing)
     for config in views.configs_in(cfg):
-        for validator in config._validators:
-            validator(config)
+        for name, value in config.items():
+            if isinstance(value, (list, tuple, dict, set)):
+                config._prepare(name, value)

@@ -35,6 +35,10 @@ class RequiredFieldMissingError(ConfigError, ValueError):
     """Fields are still REQUIRED; the message names every one with its path."""
 
 
+class InvalidPathError(ConfigError, ValueError):
+    """A text is no path such as `learner.optimizer.learning_rate`, or a path is empty."""
+
+
 class FrozenConfigError(ConfigError, RuntimeError):
     """A frozen (resolved) config was about to change."""
 

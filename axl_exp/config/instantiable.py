@@ -3,14 +3,17 @@
 import copy
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, Generic, Optional, TypeVar, Union
 
 import attr
 
-from axl_exp.config import core
+from axl_exp.config import core, values
 from axl_exp.config.core import ConfigBase, config_class
-from axl_exp.config.errors import InvalidConfigNameError
+from axl_exp.config.errors import InvalidConfigNameError, InvalidConfigValueError
+from axl_exp.config.fields import check_field_name, class_text
+from axl_exp.config.hints import misfit
 from axl_exp.config.required import REQUIRED, RequiredFieldValue
 
 T = TypeVar("T")
@@ -28,10 +31,6 @@ class InstantiableConfig(ConfigBase, Generic[T]):
             RequiredFieldMissingError: It names every field of this config that is not set.
         """
         raise NotImplementedError(type(self))
-
-    def _run_validators(self) -> None:
-        for validator in self._validators:
-            validator(self)
 
 
 # A `T`, or a config of one.
@@ -71,7 +70,6 @@ class Configurable:
         def instantiate(self, **kwargs: Any) -> Any:
             """Return `klass(self, **kwargs)`."""
             core.check_required(self)
-            self._run_validators()
             return self.klass(self, **kwargs)
 
     @classmethod
@@ -88,23 +86,36 @@ class Configurable:
         return copy.deepcopy(self._config)
 
     def __repr__(self) -> str:
-        return repr(self._config)
+        # A subclass may keep what it reads of its config, and not the config itself.
+        return repr(self._config) if hasattr(self, "_config") else super().__repr__()
+
+
+class SignatureConfig(InstantiableConfig[T]):
+    """A config whose fields are the parameters of what it calls."""
+
+    def _check(self, name: str, value: Any, hint: Any) -> None:
+        # A parameter may be given as a config of its value, for the function to instantiate.
+        if not isinstance(value, InstantiableConfig) or hint in (int, float, bool, str, bytes):
+            super()._check(name, value, hint)
 
 
 @config_class
-class FunctionConfigBase(InstantiableConfig[T]):
+class FunctionConfigBase(SignatureConfig[T]):
     """The base of what `config_for_function` returns; `instantiate()` calls `fn`."""
 
     # The function to call.
-    fn: Callable
+    fn: Callable[..., T]
 
     def instantiate(self, **kwargs: Any) -> T:
         """Return `fn` called with the fields; `kwargs` win over fields of the same name."""
-        return _call(self, self.fn, inspect.signature(self.fn), kwargs)
+        return _call(self, self.fn, _signature(self.fn), kwargs)
+
+    def __reduce__(self) -> Any:
+        return config_for_function, (self.fn,), self.__dict__
 
 
 @config_class
-class ClassConfigBase(InstantiableConfig[T]):
+class ClassConfigBase(SignatureConfig[T]):
     """The base of what `config_for_class` returns; `instantiate()` makes a `klass`."""
 
     # The class to make.
@@ -114,20 +125,25 @@ class ClassConfigBase(InstantiableConfig[T]):
         """Return `klass` made with the fields; `kwargs` win over fields of the same name."""
         return _call(self, self.klass, _init_signature(self.klass), kwargs)
 
+    def __reduce__(self) -> Any:
+        return config_for_class, (self.klass,), self.__dict__
+
 
 def config_for_function(fn: Callable[..., T]) -> Any:
     """Return a config whose fields are the parameters of `fn`; without a default means REQUIRED.
 
-    `*args` and `**kwargs` of `fn` become fields too: a list and a dict.
+    `*args` and `**kwargs` of `fn` become fields too, an empty tuple and an empty dict at first.
+
+    Raises:
+        InvalidConfigNameError: A parameter's name cannot be that of a field.
+        InvalidConfigValueError: `fn` is no function that has a name and a signature.
     """
-    name = f"config_for_function({fn.__module__}.{fn.__qualname__})"
-    return _make_class(FunctionConfigBase, name, inspect.signature(fn), "fn", fn)(fn=fn)
+    return _class_for(fn, "config_for_function", _signature(fn), FunctionConfigBase)(fn=fn)
 
 
 def config_for_class(cls: type[T]) -> Any:
     """Return a config whose fields are the parameters of `cls.__init__` (see above)."""
-    name = f"config_for_class({cls.__module__}.{cls.__qualname__})"
-    return _make_class(ClassConfigBase, name, _init_signature(cls), "klass", cls)(klass=cls)
+    return _class_for(cls, "config_for_class", _init_signature(cls), ClassConfigBase)(klass=cls)
 
 
 def config_for_partial_function(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Any:
@@ -135,75 +151,108 @@ def config_for_partial_function(fn: Callable[..., T], /, *args: Any, **kwargs: A
     return config_for_class(functools.partial).set(args=[fn, *args], kwargs=kwargs)
 
 
+def _signature(fn: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(fn)
+    except (TypeError, ValueError) as error:
+        raise InvalidConfigValueError(
+            f"{values.value_text(fn)} has no signature to make fields of ({error}); "
+            "wrap it in a function of yours"
+        ) from None
+
+
 def _init_signature(cls: type) -> inspect.Signature:
     if cls is functools.partial:  # its C constructor has no signature before Python 3.13
         return inspect.signature(lambda *args, **kwargs: None)
-    signature = inspect.signature(cls.__init__)
+    if cls.__init__ is object.__init__:  # made by __new__, such as a named tuple
+        return _signature(cls)
+    signature = _signature(cls.__init__)
     own = [p for name, p in signature.parameters.items() if name != "self"]
     return signature.replace(parameters=own)
 
 
-def _make_class(
-    base: type, name: str, signature: inspect.Signature, target_field: str, target: Any
-) -> Any:
-    fields = {}
-    for parameter in signature.parameters.values():
-        if parameter.name == target_field or parameter.name.startswith("_"):
-            raise InvalidConfigNameError(
-                f"{name}: a parameter called {parameter.name!r} cannot become a config field; "
-                "rename it, or wrap the function in one of yours"
-            )
-        core.check_field_name(parameter.name, owner=name)
-        fields[parameter.name] = attr.ib(
-            default=_field_default(parameter), type=_field_type(parameter, target), kw_only=True
+# One class per function or class, so that two configs of the same function can be equal.
+_CLASSES: dict[type, weakref.WeakKeyDictionary[Any, type]] = {
+    FunctionConfigBase: weakref.WeakKeyDictionary(),
+    ClassConfigBase: weakref.WeakKeyDictionary(),
+}
+
+
+def _class_for(target: Any, maker: str, signature: inspect.Signature, base: type) -> Any:
+    made = _CLASSES[base].get(target)
+    if made is not None:
+        return made
+    if not hasattr(target, "__qualname__"):
+        raise InvalidConfigValueError(
+            f"{maker} needs something that has a name, got {values.value_text(target)}; "
+            "wrap it in a function of yours, or see config_for_partial_function"
         )
-    made = attr.make_class(name, fields, bases=(base,), kw_only=True, eq=False, repr=False)
+    name = f"{maker}({target.__module__}.{target.__qualname__})"
+    fields = {
+        p.name: _field(p, target, owner=name, base=base) for p in signature.parameters.values()
+    }
+    made = attr.make_class(name, fields, bases=(base,), **core.ATTRS_ARGUMENTS)
     made.__qualname__ = name
+    _CLASSES[base][target] = made
     return made
 
 
-def _field_default(parameter: inspect.Parameter) -> Any:
-    return REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
+def _field(parameter: inspect.Parameter, target: Any, *, owner: str, base: type) -> Any:
+    if parameter.name.startswith("_") or parameter.name in attr.fields_dict(base):
+        raise InvalidConfigNameError(
+            f"{owner}: its '{parameter.name}' parameter cannot become a config field; "
+            "rename it, or wrap the function in one of yours"
+        )
+    check_field_name(parameter.name, owner=owner, bases=(base,))
+    hint, default = _hint(parameter, target), parameter.default
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        hint, default = list | tuple, ()
+    elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        hint, default = dict, {}
+    elif default is inspect.Parameter.empty:
+        default = REQUIRED
+    elif default is None:
+        hint = Optional[hint]  # noqa: UP045  (a hint may be anything, `|` needs a type)
+    elif misfit(default, hint):
+        hint = Any  # the author of the function did not mean the annotation strictly
+    return attr.ib(default=default, type=hint)
 
 
-def _field_type(parameter: inspect.Parameter, target: Any) -> Any:
-    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-        return list | tuple if parameter.kind is inspect.Parameter.VAR_POSITIONAL else dict
+def _hint(parameter: inspect.Parameter, target: Any) -> Any:
     hint = parameter.annotation
     if hint is inspect.Parameter.empty:
         return Any
-    if isinstance(hint, str):
-        # `from __future__ import annotations` in the function's module.
-        scope = getattr(inspect.unwrap(getattr(target, "__init__", target)), "__globals__", None)
-        scope = getattr(inspect.unwrap(target), "__globals__", scope) or {}
-        try:
-            hint = eval(hint, dict(scope))
-        except (NameError, TypeError):
-            return Any
-    # A function's parameter may be given as a config of its value.
-    return ConfigOr[hint] if _can_be_config(hint) else hint
+    if not isinstance(hint, str):
+        return hint
+    # `from __future__ import annotations` in the module of the function or class.
+    function = inspect.unwrap(target.__init__ if isinstance(target, type) else target)
+    try:
+        return eval(hint, dict(getattr(function, "__globals__", {})))
+    except (NameError, AttributeError, TypeError):
+        return Any
 
 
-def _can_be_config(hint: Any) -> bool:
-    return hint not in (Any, int, float, bool, str, bytes)
-
-
-def _call(cfg: Any, fn: Callable, signature: inspect.Signature, kwargs: dict[str, Any]) -> Any:
-    args: list[Any] = []
-    for name, parameter in signature.parameters.items():
-        value = getattr(cfg, name)
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            args = [] if isinstance(value, RequiredFieldValue) else list(value)
-        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            for key, item in ({} if isinstance(value, RequiredFieldValue) else value).items():
-                kwargs.setdefault(key, item)
-        else:
-            kwargs.setdefault(name, value)
-    missing = [k for k, v in kwargs.items() if isinstance(v, RequiredFieldValue)]
+def _call(cfg: Any, target: Callable, signature: inspect.Signature, kwargs: dict[str, Any]) -> Any:
+    """Call `target` with the fields of `cfg`; `kwargs` replace fields or are passed on."""
+    value_of = {n: kwargs.pop(n) if n in kwargs else getattr(cfg, n) for n in signature.parameters}
+    missing = [name for name, value in value_of.items() if isinstance(value, RequiredFieldValue)]
     if missing:
-        raise core.missing_error(core.class_text(type(cfg)), missing)
-    cfg._run_validators()
-    return fn(*args, **kwargs)
+        raise core.missing_error(class_text(type(cfg)), missing)
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    spread = any(k is inspect.Parameter.VAR_POSITIONAL and value_of[n] for n, k in kinds.items())
+    args, keywords = [], {}
+    for name, kind in kinds.items():
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            args.extend(value_of[name])
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            kwargs = {**value_of[name], **kwargs}
+        elif kind is inspect.Parameter.POSITIONAL_ONLY or (
+            spread and kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ):
+            args.append(value_of[name])
+        else:
+            keywords[name] = value_of[name]
+    return target(*args, **keywords, **kwargs)
 
 
 class ConfigModifier(Configurable):

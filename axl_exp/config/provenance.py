@@ -3,6 +3,8 @@
 import contextlib
 import contextvars
 import dataclasses
+import functools
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +12,20 @@ from typing import Any
 
 DEFAULT = "default"
 RECIPE = "recipe"
+CHANGED_IN_PLACE = "changed in place"
 
+_PACKAGE = str(Path(__file__).parent)
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
-_WRITER: contextvars.ContextVar["_Writer"] = contextvars.ContextVar("config writer")
+_WRITER: contextvars.ContextVar["Writer"] = contextvars.ContextVar("config writer")
+_COUNT = itertools.count(1)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Writer:
+class Writer:
+    """Who writes: a name, and the place of its line of code or its text."""
+
     by: str
-    where: str | None  # None: the line of code that makes the write.
+    where: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,43 +33,49 @@ class Write:
     """One assignment to one field.
 
     Attributes:
-        by: "default", "recipe", "mesh rule tpu-v5e-256", "command line", a modifier's name, ...
-        where: `experiments/fuji/recipe.py:41`, or the flag as it was typed.
-        value: The value that was set.
+        by: "default", "recipe", "mesh rule tpu-v5e-256", "command line", ...; "changed in place"
+            for a container that was modified behind the config's back (`cfg.dims.append(3)`).
+        where: `experiments/fuji/recipe.py:41`, or the flag as it was typed; "" if unknown.
+        value: What was set; of a container, its outline: configs in it are replaced by their class.
+        before: What the field held until then.
+        order: Grows with every write of this process.
+        path: Of the field, in the answers of `axl_exp.config.explain`.
     """
 
     by: str
     where: str
     value: Any
+    before: Any = dataclasses.field(default=None, compare=False, repr=False)
+    order: float = dataclasses.field(default_factory=_COUNT.__next__, compare=False, repr=False)
+    path: str = ""
 
 
 @contextlib.contextmanager
 def written_by(by: str, *, where: str | None = None) -> Iterator[None]:
     """Attribute every config write inside the block to `by` (and to `where`, if given)."""
-    token = _WRITER.set(_Writer(by, where))
+    token = _WRITER.set(Writer(by, where or ""))
     try:
         yield
     finally:
         _WRITER.reset(token)
 
 
-def current_write(value: Any) -> Write:
-    """Return the record of a write that happens now, at the nearest frame outside this package."""
-    writer = _WRITER.get(_Writer(RECIPE, None))
-    return Write(writer.by, writer.where or _caller(), value)
+def current_writer() -> Writer:
+    """Return who writes now: at `where`, or the nearest line of code outside this package."""
+    writer = _WRITER.get(None)
+    if writer is None:
+        return Writer(RECIPE, _caller())
+    return writer if writer.where else Writer(writer.by, _caller())
 
 
 def _caller() -> str:
     frame = sys._getframe(2)
-    while frame.f_back is not None:
-        module = frame.f_globals.get("__name__", "")
-        generated = frame.f_code.co_filename.startswith("<")  # the __init__ that attrs makes
-        if not generated and not module.startswith("axl_exp.config"):
-            break
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
+@functools.cache
 def _short(filename: str) -> str:
     """`filename` relative to the project or the working directory, where it lies in one of them."""
     path = Path(filename)

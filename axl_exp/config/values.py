@@ -1,22 +1,20 @@
-"""What a field may hold: the kinds of values, their types against the annotation, copies."""
+"""What a field may hold: the kinds of values, copies of them, frozen copies."""
 
 import collections
 import copy
 import dataclasses
 import enum
 import functools
-import operator
 import pathlib
 import re
 import types
-import typing
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
-import typeguard
+import attr
 
 from axl_exp.config.errors import InvalidConfigValueError
-from axl_exp.config.frozen import FrozenDict, FrozenList
+from axl_exp.config.frozen import FrozenDict, FrozenList, FrozenSet
 from axl_exp.config.required import RequiredFieldValue
 
 _SCALARS = (
@@ -33,48 +31,73 @@ _SCALARS = (
     pathlib.PurePath,
     range,
 )
-_NON_BOOL = {int, float, str, type(None), RequiredFieldValue}
-# Found by name, since this package never imports jax.
+# The same by exact type, for speed: most values of most configs are one of these.
+PLAIN_TYPES = frozenset({*_SCALARS, type, types.FunctionType, types.BuiltinFunctionType})
+# Found by name, since this package never imports numpy or jax. (jax calls PartitionSpec `P`.)
 _FOREIGN_SCALARS = {"numpy.dtype", "numpy.generic", "jax.P", "jax.PartitionSpec"}
 
+Matches = Callable[[Any], bool]
+Validates = Callable[[Any], None]
+_REGISTERED: list[tuple[Matches, Validates]] = []
 
-def check_kind(value: Any, *, where: str) -> None:
+
+def register_validator(*, match_fn: Matches, validate_fn: Validates) -> None:
+    """Let fields hold the values for which `match_fn` is true and `validate_fn` does not raise.
+
+    For kinds of objects that no config takes by itself. They must have a `__deepcopy__` that serves
+    (configs copy by value), and a text for the flat text to print them.
+    """
+    _REGISTERED.append((match_fn, validate_fn))
+
+
+def is_config(value: Any) -> bool:
+    """Whether `value` is a ConfigBase; for the modules that ConfigBase itself needs."""
+    return getattr(type(value), "_is_config", False) is True
+
+
+def check_kind(value: Any) -> None:
     """Raise InvalidConfigValueError unless `value` is of a kind that a config can print and copy.
 
     Scalars, enums, functions, classes, dtypes, partition specs, regexes, paths, dataclasses,
     attrs and named tuples, configs, and lists, tuples, sets and dicts of them.
     """
-    if isinstance(value, _SCALARS) or _is_reference(value) or _is_foreign_scalar(value):
+    if type(value) in PLAIN_TYPES or is_config(value):
+        return
+    registered = [validate for matches, validate in _REGISTERED if matches(value)]
+    for validate in registered:
+        validate(value)
+    if registered or isinstance(value, _SCALARS) or _is_reference(value):
         return
     if isinstance(value, dict):
-        for key, item in value.items():
-            check_kind(key, where=where)
-            check_kind(item, where=where)
+        _check_kinds([*value.keys(), *value.values()])
     elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            check_kind(item, where=where)
+        _check_kinds(value)
     elif isinstance(value, functools.partial):
-        check_kind([value.func, *value.args, *value.keywords.values()], where=where)
+        _check_kinds([value.func, *value.args, *value.keywords.values()])
     elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            check_kind(getattr(value, field.name), where=where)
-    elif not (
-        hasattr(value, "__attrs_attrs__")  # configs, and other attrs classes
-        or hasattr(value, "from_pretrained")  # configuration objects of Hugging Face
-    ):
+        _check_kinds([getattr(value, f.name) for f in dataclasses.fields(value)])
+    elif attr.has(type(value)):
+        _check_kinds([getattr(value, f.name) for f in attr.fields(type(value))])
+    elif not (_is_foreign_scalar(value) or hasattr(value, "from_pretrained")):
+        # from_pretrained: a configuration object of Hugging Face.
         raise InvalidConfigValueError(
-            f"{where}: a config cannot hold a {_type_name(type(value))} ({_shorten(value)}); "
-            "use plain values, functions, classes, dataclasses or configs, and build objects in "
-            "the code that the config instantiates"
+            f"a config cannot hold {value_text(value)}; use plain values, functions, classes, "
+            "dataclasses or configs, and build objects in the code that the config instantiates"
         )
+
+
+def _check_kinds(items: Any) -> None:
+    for item in items:
+        check_kind(item)
 
 
 def _is_reference(value: Any) -> bool:
     """Whether `value` is a class or a function that can be named: `module`, `qualname`."""
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
         return True
-    named = hasattr(value, "__name__") or hasattr(value, "__qualname__")
-    return callable(value) and named and hasattr(value, "__module__")
+    # Objects that stand for a function: jitted ones, custom derivatives, proxies.
+    named = hasattr(value, "__name__") and hasattr(value, "__module__")
+    return callable(value) and named
 
 
 def _is_foreign_scalar(value: Any) -> bool:
@@ -84,103 +107,69 @@ def _is_foreign_scalar(value: Any) -> bool:
 
 def copy_value(value: Any) -> Any:
     """Return a copy that shares nothing mutable with `value`; functions and classes stay as is."""
+    kind = type(value)
+    if kind in PLAIN_TYPES:
+        return value
+    if is_config(value):
+        return value.clone()
+    if kind is list or kind is FrozenList:
+        return [copy_value(v) for v in value]
+    if kind is tuple:
+        return tuple([copy_value(v) for v in value])
+    if kind is dict or kind is FrozenDict:
+        return {k: copy_value(v) for k, v in value.items()}
+    if kind is FrozenSet:
+        return set(value)
     if isinstance(value, _SCALARS) or _is_reference(value):
         return value
     if isinstance(value, collections.defaultdict):
-        copied = collections.defaultdict(value.default_factory)
-        copied.update({k: copy_value(v) for k, v in value.items()})
-        return copied
+        items = {k: copy_value(v) for k, v in value.items()}
+        return collections.defaultdict(value.default_factory, items)
     if isinstance(value, dict):
-        make = dict if isinstance(value, FrozenDict) else type(value)
-        return make({k: copy_value(v) for k, v in value.items()})
+        return kind({k: copy_value(v) for k, v in value.items()})
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(copy_value(v) for v in value))
-    if type(value) in (list, FrozenList):
-        return [copy_value(v) for v in value]
-    if type(value) is tuple:
-        return tuple(copy_value(v) for v in value)
+        return kind(*(copy_value(v) for v in value))
     return copy.deepcopy(value)
 
 
-def check_type(value: Any, hint: Any, *, where: str) -> None:
-    """Raise InvalidConfigValueError unless `value` has the type that the annotation `hint` asks.
+def frozen_value(value: Any) -> Any:
+    """Return `value` with its configs frozen and its containers replaced by frozen ones."""
+    if is_config(value):
+        return value.freeze()
+    if isinstance(value, list):
+        return FrozenList(frozen_value(v) for v in value)
+    if isinstance(value, dict):
+        return FrozenDict({k: frozen_value(v) for k, v in value.items()})
+    if isinstance(value, set):
+        return FrozenSet(value)
+    if type(value) is tuple:
+        return tuple(frozen_value(v) for v in value)
+    return value
 
-    Element types of containers are checked too. REQUIRED fits every field; an int fits a float
-    field; a bool fits neither int nor float; a field annotated with a dtype takes what numpy would
-    (`jnp.bfloat16` is a class).
+
+def outline(value: Any) -> Any:
+    """Return a copy of the containers of `value` alone, a config in them replaced by its class.
+
+    Two outlines differ if something in a container was added, removed, moved or set in place; not
+    if a field of a config in it was, since that config records its own writes.
     """
-    if hint is Any or isinstance(value, RequiredFieldValue):
-        return
-    if type(value) is hint:  # the common case, at no cost
-        return
-    # Python's bool is an int; a config's is not.
-    if isinstance(value, bool) and _plain_types(hint) <= _NON_BOOL:
-        raise _type_error(value, hint, where=where)
-    try:
-        typeguard.check_type(
-            value,
-            _relaxed(hint),
-            forward_ref_policy=typeguard.ForwardRefPolicy.IGNORE,
-            collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS,
-        )
-    except typeguard.TypeCheckError as error:
-        raise _type_error(value, hint, where=where, detail=str(error)) from None
+    if type(value) in PLAIN_TYPES:
+        return value
+    if is_config(value):
+        return type(value)
+    if isinstance(value, dict):
+        return {k: outline(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [outline(v) for v in value]
+    if type(value) is tuple:
+        return tuple(outline(v) for v in value)
+    if isinstance(value, set):
+        return set(value)
+    return value
 
 
-def _type_error(value: Any, hint: Any, *, where: str, detail: str = "") -> InvalidConfigValueError:
-    # typeguard's text says which element failed; its first line is about a plain mismatch.
-    element = detail if detail.startswith(("item ", "key ", "value of key ", "element ")) else ""
-    inner = f" ({element})" if element else ""
-    return InvalidConfigValueError(
-        f"{where}: expected {type_text(hint)}, got {_type_name(type(value))} "
-        f"{_shorten(value)}{inner}"
-    )
-
-
-def _plain_types(hint: Any) -> set[Any]:
-    args = typing.get_args(hint) if _is_union(hint) else (hint,)
-    return {type(None) if a is None else a for a in args}
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (Union, types.UnionType)
-
-
-@functools.lru_cache(maxsize=4096)
-def _relaxed_cached(hint: Any) -> Any:
-    name = f"{getattr(hint, '__module__', '')}.{getattr(hint, '__name__', '')}"
-    if name == "numpy.dtype":
-        return hint | type
-    if _is_union(hint):
-        return functools.reduce(operator.or_, map(_relaxed, typing.get_args(hint)))
-    return hint
-
-
-def _relaxed(hint: Any) -> Any:
-    try:
-        return _relaxed_cached(hint)
-    except TypeError:  # an unhashable annotation, such as Literal[[...]]
-        return hint
-
-
-def type_text(hint: Any) -> str:
-    """Return an annotation as a person would write it: `int | None`, `tuple[str, ...]`."""
-    if _is_union(hint):
-        args = [a for a in typing.get_args(hint) if a is not RequiredFieldValue]
-        return " | ".join(type_text(a) for a in args)
-    if hint is type(None):
-        return "None"
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return _type_name(hint)
-    if typing.get_origin(hint) is Callable:
-        return "a function"
-    return str(hint).replace("typing.", "")
-
-
-def _type_name(cls: type) -> str:
-    return cls.__qualname__ if cls.__module__ != "builtins" else cls.__name__
-
-
-def _shorten(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return the type of `value` and the start of its repr, for an error message."""
+    kind = type(value).__qualname__.rpartition("<locals>.")[2]
     text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import attr
 
+from axl_exp.config.fields import fields_of
 from axl_exp.config.required import REQUIRED
+from axl_exp.config.values import PLAIN_TYPES, is_config
 
 if TYPE_CHECKING:
     from axl_exp.config.core import ConfigBase
@@ -21,18 +23,15 @@ Items = list[tuple[str, Any]]
 EnterFn = Callable[[str, Any, Items | None], Items | None]
 
 
-def _is_config(value: Any) -> bool:
-    # Duck typing instead of ConfigBase, which needs this module.
-    return hasattr(value, "_writes") and not isinstance(value, type)
-
-
 def children(key: str, value: Any) -> Items | None:
     """Return (path, value) of what `value` at the path `key` holds, None if it is a leaf.
 
     Paths are `key.field` in configs, `key[i]` in sequences, `key['k']` in dicts, dataclasses,
     attrs classes and named tuples.
     """
-    if _is_config(value):
+    if type(value) in PLAIN_TYPES:
+        return None
+    if is_config(value):
         return [(f"{key}.{k}" if key else k, v) for k, v in value.items()]
     if isinstance(value, dict):
         return [(f"{key}[{k!r}]", v) for k, v in value.items()]
@@ -84,7 +83,7 @@ def visit(
 
 def configs_in(cfg: Any) -> Iterator["ConfigBase"]:
     """Yield `cfg` and every config below it, parents first."""
-    if _is_config(cfg):
+    if is_config(cfg):
         yield cfg
     for _, value in children("", cfg) or ():
         yield from configs_in(value)
@@ -100,7 +99,7 @@ def to_dict(cfg: Any) -> dict[str, Any]:
             return {k: convert(v) for k, v in value.items()}
         if isinstance(value, dict):
             return type(value)({k: convert(v) for k, v in value.items()})
-        if _is_config(value):
+        if is_config(value):
             return {k: convert(v) for k, v in value.items()}
         if isinstance(value, range):
             return list(value)
@@ -140,15 +139,15 @@ def to_flat_dict(cfg: Any, *, omit_default_values: Collection[Any]) -> dict[str,
 
 
 def _defaults(value: Any) -> dict[str, Any]:
-    if _is_config(value):
-        return {f.name: f.default for f in attr.fields(type(value))}
+    if is_config(value):
+        return {**dict.fromkeys(value.keys(), REQUIRED), **fields_of(type(value)).defaults}
     if dataclasses.is_dataclass(value):
         return {f.name: f.default for f in dataclasses.fields(value)}
     return {}
 
 
 def _names(value: Any, items: Items) -> list[str]:
-    if _is_config(value):
+    if is_config(value):
         return value.keys()
     if dataclasses.is_dataclass(value):
         return [f.name for f in dataclasses.fields(value)]

@@ -94,10 +94,11 @@ class RunStore:
         with self._connect() as connection:
             rows = connection.execute(
                 'SELECT run_dir, config, branch, "commit", started_unix_seconds, status '
-                "FROM runs_1 WHERE (?1 IS NULL OR config = ?1) AND (?2 IS NULL OR branch = ?2) "
-                "AND (?3 IS NULL OR \"commit\" LIKE ?3 || '%') "
+                "FROM runs_1 WHERE (:config IS NULL OR config = :config) "
+                "AND (:branch IS NULL OR branch = :branch) "
+                "AND (:commit IS NULL OR \"commit\" LIKE :commit || '%') "
                 "ORDER BY started_unix_seconds DESC, run_dir",
-                (config, branch, commit),
+                {"config": config, "branch": branch, "commit": commit},
             ).fetchall()
         runs = (StoredRun(*row) for row in rows)
         return [

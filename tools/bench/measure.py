@@ -37,7 +37,7 @@ def measure_in_turns(sides: Mapping[str, Callable[[], float]], *, num_rounds: in
     """Return each side's samples, in the order of `sides`; each callable returns seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for round_index in range(num_rounds):
-        names = list(sides) if round_index % 2 == 0 else list(reversed(sides))
+        names = list(sides) if round_index % 2 == 0 else list(sides)[::-1]
         for name in names:
             seconds[name].append(sides[name]())
     return [Side(name, tuple(samples)) for name, samples in seconds.items()]

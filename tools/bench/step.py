@@ -165,7 +165,7 @@ def _train(
     trainer: SpmdTrainer, compiled: jax.stages.Compiled, *, on_step: Callable[[StepReport], None]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        run_session(
+        result = run_session(
             trainer,
             compiled=compiled,
             plan=trainer.plan(compiled),
@@ -175,3 +175,5 @@ def _train(
             compile_seconds=0.0,
             started=time.perf_counter(),
         )
+    if result.exit_code:  # The session took the signal for itself and ended in order.
+        raise SystemExit(result.exit_code)

@@ -9,7 +9,7 @@ import numpy as np
 
 from axl_exp.compare.align import Cause, Paired, Parting, cause, pair, parting
 from axl_exp.compare.load import Run
-from axl_exp.compare.validity import incomparable_loss
+from axl_exp.compare.validity import incomparable_loss, incomparable_tokens
 from axl_exp.compare.verdict import Better, MetricResult, State, direction
 
 TRAIN_LOSS = "train/loss"
@@ -161,7 +161,7 @@ def _eval_result(key: str, a: Run, b: Run) -> MetricResult:
         a=float(paired.a[-1]) if len(paired) else None,
         b=float(paired.b[-1]) if len(paired) else None,
         state=State.NOT_COMPARABLE,
-        reason=_missing(key, a, b, paired) or _other_targets(name, a, b),
+        reason=_missing(key, a, b, paired) or _why_not(name, quantity, a, b),
         window=f"evaluation at step {paired.steps[-1]}" if len(paired) else "none",
         formula=f"{key} at the last step at which both runs evaluated",
     )
@@ -171,7 +171,7 @@ def _eval_result(key: str, a: Run, b: Run) -> MetricResult:
         told = f"identical to the bit at all {len(paired)} paired evaluations"
         return replace(result, state=State.WITHIN_NOISE, reason=told)
     loss_key = f"eval/{name}/loss"
-    if quantity != "loss" and _either_has(loss_key, a, b):
+    if quantity != "loss" and _either_has(loss_key, a, b) and not incomparable_tokens(a, b):
         loss = _eval_result(loss_key, a, b)
         return replace(result, state=loss.state, reason=f"as {loss.name}")
     return _judge(result, spread=None)
@@ -184,8 +184,13 @@ def _missing(key: str, a: Run, b: Run, paired: Paired) -> str:
     return "" if len(paired) else f"no step at which both have {key}"
 
 
-def _other_targets(name: str, a: Run, b: Run) -> str:
-    """Return why the evaluations `name` are not of one text; empty where they may be."""
+def _why_not(name: str, quantity: str, a: Run, b: Run) -> str:
+    """Return why the evaluations `name` cannot be compared; empty where they can.
+
+    Bits per byte compare across vocabularies, which the number of targets does not.
+    """
+    if reason := incomparable_tokens(a, b):
+        return "" if quantity == "bits_per_byte" else reason
     key = f"eval/{name}/num_targets"
     paired = pair(a.metrics.numbers.get(key), b.metrics.numbers.get(key))
     if len(paired) and paired.a[-1] != paired.b[-1]:

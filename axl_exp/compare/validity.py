@@ -39,7 +39,8 @@ _KINDS = (
     (r"git\.(branch|root)", Kind.HARMLESS),
     (r"hardware\.host\.(name|system)", Kind.HARMLESS),
     (r"jax_flags\.JAX_(COMPILATION_CACHE|LOG|TRACEBACK|DEBUG_LOG).*", Kind.HARMLESS),
-    (r"data\.source", Kind.HARMLESS),  # Where it was read; its fingerprint says what it is.
+    # Where data and rules were read; the fingerprint and the config say what they are.
+    (r"data\.source|embedded_data|module|mesh_rule", Kind.HARMLESS),
 )
 # Facts that say nothing of their own: they follow from others, or differ between any two runs.
 _UNTOLD = r"schema|started_unix_seconds|command_line.*|launches.*|git\.dirty|overrides.*"
@@ -91,12 +92,23 @@ def incomparable_steps(a: Run, b: Run) -> str:
 
 def incomparable_loss(a: Run, b: Run) -> str:
     """Return why training losses of the two cannot be compared; empty where they can."""
-    data_a, data_b = (run.env.get("data") for run in (a, b))
-    if isinstance(data_a, dict) and isinstance(data_b, dict):
-        of_a, of_b = data_a.get("fingerprint"), data_b.get("fingerprint")
-        if of_a is not None and of_b is not None and of_a != of_b:
-            return "the training data differ (fingerprint)"
-    return incomparable_steps(a, b)
+    if _differ(a, b, "fingerprint"):
+        return "the training data differ (fingerprint)"
+    return incomparable_tokens(a, b) or incomparable_steps(a, b)
+
+
+def incomparable_tokens(a: Run, b: Run) -> str:
+    """Return why a loss per token means different things in the two; empty where it does not."""
+    if _differ(a, b, "vocabulary_sha256"):
+        return "the vocabularies differ, so a token of A is not a token of B"
+    return ""
+
+
+def _differ(a: Run, b: Run, fact: str) -> bool:
+    """Return whether both runs tell this fact of their data, and not the same."""
+    data = [run.env.get("data") for run in (a, b)]
+    of_a, of_b = (facts.get(fact) if isinstance(facts, dict) else None for facts in data)
+    return of_a is not None and of_b is not None and of_a != of_b
 
 
 def platform(run: Run) -> str:

@@ -119,6 +119,22 @@ def test_evaluations_of_different_length_are_not_comparable(make_run):
     assert loss.reason == "evaluated on 500 targets in A and 499 in B"
 
 
+def test_bits_per_byte_alone_compare_across_vocabularies(make_run):
+    def make(name: str, *, loss: float, bits: float) -> RunDir:
+        data = {"fingerprint": "d" * 8, "vocabulary_sha256": name}
+        run_dir = make_run(name, facts={"data": data}, evals={60: loss})
+        with MetricsWriter(run_dir.metrics, header={}) as writer:
+            writer.write({"step": 60, "eval/held_out/bits_per_byte": bits})
+        return run_dir
+
+    found = compared(make("a", loss=5.0, bits=2.0), make("b", loss=4.0, bits=2.1))
+    for name in ("training loss, tail", "held_out loss", "held_out perplexity"):
+        assert metric(found, name).reason == (
+            "the vocabularies differ, so a token of A is not a token of B"
+        )
+    assert metric(found, "held_out bits per byte").state is State.WORSE
+
+
 # -- speed --------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ class LaunchRequest:
     config: str
     mesh: str
     run_dir: Path | None
-    data_dir: Path | None
+    data_dir: str | None
     module: str | None
     overrides: tuple[tuple[str, str], ...]
     started: float
@@ -165,7 +165,7 @@ def _env_facts(request: LaunchRequest, resolved: Resolved, trainer: SpmdTrainer)
         "config": resolved.name,
         "module": request.module,
         "mesh": str(resolved.hardware),
-        "mesh_shape": {axis: size for axis, size in trainer.mesh.shape.items()},
+        "mesh_shape": dict(trainer.mesh.shape),
         "mesh_rule": resolved.rule.defined_at if resolved.rule is not None else None,
         "overrides": [override.flag for override in resolved.overrides],
         "data": trainer.input.fingerprint(),  # pyright: ignore  (inputs are open)

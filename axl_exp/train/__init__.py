@@ -1,1 +1,1 @@
-"""Training: the pure step, its state, checkpoints, evaluation, and the SpmdTrainer that runs them."""
+"""Training: the pure step and its state, checkpoints, evaluation, and the SpmdTrainer over them."""

@@ -16,7 +16,14 @@ from axl_exp.run.store import RunStore
 from axl_exp.train.loop import StepReport, TrainLoop
 from axl_exp.train.plan import Plan
 from axl_exp.train.stop import stop_on_signals
-from axl_exp.train.summary import FAILED, FINISHED, SCHEMA, STOPPED, summarise
+from axl_exp.train.summary import (
+    FAILED,
+    FINISHED,
+    SCHEMA,
+    STOPPED,
+    reset_peak_memory,
+    summarise,
+)
 from axl_exp.train.trainer import SpmdTrainer
 
 
@@ -101,6 +108,7 @@ def run_session(
         )
         startup_seconds = time.perf_counter() - started - compile_seconds
         del restored  # or its arrays would live through the whole run beside the donated state
+        reset_peak_memory()
         with _failure_summary(run_dir):
             result = loop.run(state, first_step=first_step, resumed=first_step > 1)
     status = STOPPED if stop and result.step < cfg.max_step else FINISHED

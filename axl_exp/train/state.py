@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -85,11 +86,14 @@ def abstract_train_state(model: PureModel, learner: Learner, mesh: Mesh) -> Trai
         params=params,
         opt_state=jax.eval_shape(learner.init, params),
     )
-    state_shardings = TrainState(
-        step=replicated,
-        params=shardings,
-        opt_state=learner.state_specs(params, shardings, other=replicated),
+    opt_shardings = optax.tree.map_params(
+        learner,
+        lambda _, sharding: sharding,
+        state.opt_state,
+        shardings,
+        transform_non_params=lambda _: replicated,
     )
+    state_shardings = TrainState(step=replicated, params=shardings, opt_state=opt_shardings)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,

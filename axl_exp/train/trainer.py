@@ -5,7 +5,6 @@ the shardings, the plan. `open_inputs` reads the data. `compile` compiles the st
 trains. Each stage fails on its own kind of mistake, before the next costs anything.
 """
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -150,7 +149,7 @@ class SpmdTrainer(Configurable):
         chip = chip_of_device_kind(self.devices[0].device_kind)
         return None if chip is None else chip.peak_flops_per_second
 
-    def open_inputs(self, *, data_dir: Path | None) -> None:
+    def open_inputs(self, *, data_dir: str | None) -> None:
         """Open the data of training and of every evaluation.
 
         Raises:
@@ -159,8 +158,9 @@ class SpmdTrainer(Configurable):
         """
         cfg = self._config
         share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        self.input = cfg.input.instantiate(data_dir=data_dir, **share)
-        self._check_vocabulary("input", self.input)
+        opened = cfg.input.instantiate(data_dir=data_dir, **share)
+        self._check_vocabulary("input", opened)
+        self.input = opened
         for name, evaler_cfg in cfg.evalers.items():
             opened = evaler_cfg.input.instantiate(data_dir=data_dir, **share)
             self._check_vocabulary(f"evalers[{name!r}].input", opened)

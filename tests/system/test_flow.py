@@ -46,7 +46,7 @@ def test_every_step_has_a_record_with_honest_numbers(whole):
         assert metrics.numbers[name].steps.tolist() == list(range(1, 13))
     seconds = metrics.numbers["perf/step_seconds"].values
     rate = metrics.numbers["perf/tokens_per_second"].values
-    assert (abs(seconds * rate - 4 * 32) < 1e-6).all()
+    assert (abs(seconds * rate - 8 * 32) < 1e-6).all()
     evals = metrics.numbers["eval/validation/loss"]
     assert evals.steps.tolist() == [4, 8, 12]
     assert "eval/validation/bits_per_byte" in metrics.numbers
@@ -125,7 +125,7 @@ def test_a_truncated_newest_checkpoint_is_named_and_the_run_still_ends_the_same(
 
 
 def test_eight_devices_give_the_loss_of_one(whole, launch, tmp_path):
-    flags = [f.replace("cpu-1", "cpu-4") for f in SMALL]
+    flags = [f.replace("cpu-1", "cpu-8") for f in SMALL]
     done = launch(*flags, "--run_dir=run")
     assert done.returncode == 0, done.stderr
     one, many = losses(whole[0]), losses(tmp_path / "run")

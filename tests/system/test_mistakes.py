@@ -29,7 +29,7 @@ _CASES = {
     ),
     "batch that does not divide": (
         [*(f.replace("cpu-1", "cpu-3") for f in SMALL)],
-        ["global_batch_size=4", "3"],
+        ["global_batch_size=8", "3"],
     ),
     "unknown hardware": (
         ["--config=fuji-tiny", "--mesh=tpu-v55e-8"],

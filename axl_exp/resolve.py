@@ -10,7 +10,15 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from axl_exp.config import ConfigBase, Override, apply_overrides, validate, written_by
+from axl_exp.config import (
+    ConfigBase,
+    ConfigError,
+    Override,
+    OverrideError,
+    apply_overrides,
+    validate,
+    written_by,
+)
 from axl_exp.config.diff import Change, diff
 from axl_exp.config.path import parse_path
 from axl_exp.config.text import flatten
@@ -120,8 +128,11 @@ def _infer(cfg: Any, hardware: HardwareSelector) -> Any:
 def _apply_file_overrides(cfg: Any, named: NamedConfig) -> Any:
     cfg = cfg.clone()
     for path, value in named.overrides.items():
-        with written_by("config file", where=named.source):
-            cfg.set_recursively(parse_path(path), value=value)
+        try:
+            with written_by("config file", where=named.source):
+                cfg.set_recursively(parse_path(path), value=value)
+        except ConfigError as error:
+            raise OverrideError(f"{named.source}: {path}={value!r}: {error}") from error
     return cfg
 
 

@@ -91,6 +91,20 @@ def test_overrides_of_a_config_file_outlast_the_mesh_rule(tmp_path):
     assert resolved.warnings == (f"--config.seed=5 overwrites seed=4 of {path}",)
 
 
+@pytest.mark.parametrize(("field", "value"), [("max_step", "'ten'"), ("max_stepp", "10")])
+def test_a_wrong_field_in_a_config_file_is_told_with_the_file(tmp_path, field, value):
+    path = tmp_path / "wrong.py"
+    path.write_text(
+        "import ml_collections\n"
+        "def get_config():\n"
+        f"    return ml_collections.ConfigDict({{'base': 'fuji-tiny', '{field}': {value}}})\n"
+    )
+    with pytest.raises(
+        OverrideError, match=f"^{re.escape(f'{path}: {field}={value}: ')}.*max_step"
+    ):
+        resolve(str(path), selector="cpu-1")
+
+
 def test_an_override_that_changes_nothing_is_a_warning():
     resolved = resolve("fuji-tiny", selector="cpu-1", overrides=[override("seed", "0")])
     (warning,) = resolved.warnings

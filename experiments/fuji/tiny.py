@@ -14,7 +14,7 @@ from axl_exp.train.trainer import SpmdTrainer
 from experiments.fuji.recipe import trainer_config
 from experiments.fuji.sizes import VERSIONS, Size
 
-_MAX_STEP = 300
+_MAX_STEP = 200
 
 
 def fuji_tiny() -> SpmdTrainer.Config:
@@ -39,14 +39,14 @@ def fuji_tiny() -> SpmdTrainer.Config:
         max_step=_MAX_STEP,
         global_batch_size=16,
         weight_decay=0.1,
-        eval_every_n_steps=100,
-        save_every_n_steps=100,
+        eval_every_n_steps=50,
+        save_every_n_steps=50,
     )
     cfg.input = use_embedded_corpus(cfg.input)
     validation: Any = cfg.evalers["validation"]
     validation.input = use_embedded_corpus(validation.input).set(num_batches=16)
     cfg.evalers = {"validation": validation}
-    cfg.learner.optimizer.update_schedule.warmup_steps = 30
+    cfg.learner.optimizer.update_schedule.warmup_steps = 20
     cfg.model.decoder.transformer.layer.remat_spec = None  # Its activations fit anywhere.
     cfg.summary_writer.write_every_n_steps = 10
     return cfg.set(mesh_shape=MeshShape(data=-1))

@@ -26,7 +26,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "own_family", raising=False)
     (tmp_path / "own_family.py").write_text(
         "from axl_exp.registry import load_config\n"
-        "CHANGES = {}\n"
+        "CHANGES = {'max_step': 300}\n"
         "def _make(seed):\n"
         "    return lambda: load_config('fuji-tiny').config.set(seed=seed, **CHANGES)\n"
         "def named_trainer_configs():\n"

@@ -1,6 +1,7 @@
 """Why a config holds what it holds: the history of a leaf, and the writer of every leaf."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from axl_exp.config import path as paths
 from axl_exp.config.core import ConfigBase, field_default
 from axl_exp.config.errors import UnknownFieldError
 from axl_exp.config.fields import class_text
-from axl_exp.config.provenance import DEFAULT, Write
+from axl_exp.config.provenance import CHANGED_IN_PLACE, DEFAULT, Write
 from axl_exp.config.text import flatten
 
 _ABSENT = object()
@@ -26,9 +27,11 @@ def history(cfg: ConfigBase, path: str | Sequence[paths.Key]) -> list[Write]:
     """
     keys = paths.parse_path(path) if isinstance(path, str) else tuple(path)
     cfg.get_recursively(keys)
-    found: dict[tuple[float, str], Write] = {}
-    _collect(cfg, keys, 0, found)
-    told = [_default(cfg, keys), *(found[key] for key in sorted(found))]
+    search = _Search(keys, own_depth=_holder(cfg, keys)[1])
+    search.collect(cfg, 0)
+    told = [_default(cfg, keys)]
+    for (_, depth), write in sorted(search.found.items(), key=lambda item: item[0]):
+        told.append(dataclasses.replace(write, path=_path(cfg, keys[: depth + 1])))
     return [write for write in told if write.value is not _ABSENT]
 
 
@@ -46,28 +49,38 @@ def leaf_writers(cfg: ConfigBase) -> dict[str, Write]:
     return writers
 
 
-def _collect(
-    value: Any, keys: Sequence[paths.Key], depth: int, found: dict[tuple[float, str], Write]
-) -> None:
-    """Add to `found` every write, at or above `keys`, to what `value` at `keys[:depth]` was."""
-    for i in range(depth, len(keys)):
-        if isinstance(value, ConfigBase) and keys[i] in value:
-            path = paths.path_text(keys[: i + 1])
-            for write in value.writes(str(keys[i])):
-                held = _held(value, keys[i:], write.order)
-                found[write.order, path] = dataclasses.replace(write, path=path, value=held)
-                _collect(write.before, keys, i + 1, found)
-        value = _step(value, keys[i])
+@dataclasses.dataclass
+class _Search:
+    """The search for every write that decided what is at `keys`."""
+
+    keys: Sequence[paths.Key]
+    # The field in which `keys` ends is keys[own_depth].
+    own_depth: int
+    # By the order of the write and the depth of its field.
+    found: dict[tuple[float, int], Write] = dataclasses.field(default_factory=dict)
+
+    def collect(self, value: Any, depth: int) -> None:
+        """Find the writes below `value`, which is, or was before a write, at keys[:depth]."""
+        for i in range(depth, len(self.keys)):
+            for write in _writes(value, self.keys[i]):
+                held = self.held(value, i, write.order)
+                self.found[write.order, i] = dataclasses.replace(write, value=held)
+                self.collect(write.before, i + 1)
+            value = _step(value, self.keys[i])
+
+    def held(self, value: Any, depth: int, order: float) -> Any:
+        """What was at `keys` below `value` when the write number `order` had just been made."""
+        for i in range(depth, len(self.keys)):
+            later = [w for w in _writes(value, self.keys[i]) if w.order > order]
+            if i < self.own_depth:
+                # What such a change found in place of a config is not known, only its class.
+                later = [w for w in later if w.by != CHANGED_IN_PLACE]
+            value = later[0].before if later else _step(value, self.keys[i])
+        return value
 
 
-def _held(value: Any, keys: Sequence[paths.Key], order: float) -> Any:
-    """What was at `keys` below `value` when its write number `order` had just been made."""
-    for key in keys:
-        later: list[Write] = []
-        if isinstance(value, ConfigBase) and key in value:
-            later = [w for w in value.writes(str(key)) if w.order > order]
-        value = later[0].before if later else _step(value, key)
-    return value
+def _writes(value: Any, key: paths.Key) -> tuple[Write, ...]:
+    return value.writes(str(key)) if isinstance(value, ConfigBase) and key in value else ()
 
 
 def _step(value: Any, key: paths.Key) -> Any:
@@ -82,8 +95,18 @@ def _default(cfg: ConfigBase, keys: Sequence[paths.Key]) -> Write:
     value = field_default(type(holder), str(keys[depth]))
     for key in keys[depth + 1 :]:
         value = _step(value, key)
-    path = paths.path_text(keys[: depth + 1])
+    path = _path(cfg, keys[: depth + 1])
     return Write(DEFAULT, class_text(type(holder)), value, path=path)
+
+
+def _path(cfg: ConfigBase, keys: Sequence[paths.Key]) -> str:
+    """The path as the flat text has it: fields after a dot, keys and indices in brackets."""
+    text, value = "", cfg
+    for key in keys:
+        is_field = isinstance(value, ConfigBase)
+        text += f".{key}" if is_field else f"[{json.dumps(key)}]"
+        value = paths.step(value, key)
+    return text.removeprefix(".")
 
 
 def _holder(cfg: ConfigBase, keys: Sequence[paths.Key]) -> tuple[ConfigBase, int]:

@@ -4,7 +4,7 @@ import collections.abc
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypeVar, Union
+from typing import Any, Literal, NamedTuple, NewType, TypeVar, Union
 
 from axl_exp.config.required import RequiredFieldValue
 
@@ -54,6 +54,7 @@ def misfit(value: Any, hint: Any) -> Misfit | None:
 
 
 _NO_PART = object()
+_SEQUENCES = (list, tuple, str, bytes, range)
 
 
 def _parts(value: Any, origin: Any, args: tuple) -> Iterator[tuple[str, Any, Any]]:
@@ -69,7 +70,7 @@ def _parts(value: Any, origin: Any, args: tuple) -> Iterator[tuple[str, Any, Any
         for key, item in value.items():
             yield f" key {key!r}", key, args[0]
             yield f"[{key!r}]", item, args[1]
-    elif issubclass(origin, collections.abc.Iterable) and isinstance(value, (list, tuple)):
+    elif issubclass(origin, collections.abc.Iterable) and isinstance(value, _SEQUENCES):
         for i, part in enumerate(value):
             yield f"[{i}]", part, args[0]
     elif issubclass(origin, collections.abc.Iterable) and isinstance(value, (set, frozenset)):
@@ -144,10 +145,10 @@ def type_text(hint: Any) -> str:
         return "None"
     if hint is Ellipsis:
         return "..."
-    if isinstance(hint, TypeVar):
+    if isinstance(hint, (TypeVar, NewType)):
         return hint.__name__
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is collections.abc.Callable:
+    if collections.abc.Callable in (hint, origin):
         return "function"
     if origin is Literal:
         return " | ".join(map(repr, args))

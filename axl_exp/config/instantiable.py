@@ -37,12 +37,12 @@ class InstantiableConfig(ConfigBase, Generic[T]):
 ConfigOr = Union[T, InstantiableConfig[T]]  # noqa: UP007  (an alias generic in T needs Union)
 
 
-def maybe_instantiate(x: Any, **kwargs: Any) -> Any:
+def maybe_instantiate(x: Any, /, **kwargs: Any) -> Any:
     """Return `x.instantiate(**kwargs)` if `x` is a config, else `x` itself."""
     return x.instantiate(**kwargs) if isinstance(x, InstantiableConfig) else x
 
 
-def maybe_set_config(cfg: Cfg, **kwargs: Any) -> Cfg:
+def maybe_set_config(cfg: Cfg, /, **kwargs: Any) -> Cfg:
     """Set those of `kwargs` that are fields of `cfg`, ignore the others, return `cfg`."""
     return cfg.set(**{k: v for k, v in kwargs.items() if k in cfg})
 
@@ -65,7 +65,7 @@ class Configurable:
         """The base of the nested `Config` classes."""
 
         # The class to make; `default_config()` sets it.
-        klass: type
+        klass: type = REQUIRED
 
         def instantiate(self, **kwargs: Any) -> Any:
             """Return `klass(self, **kwargs)`."""
@@ -104,7 +104,7 @@ class FunctionConfigBase(SignatureConfig[T]):
     """The base of what `config_for_function` returns; `instantiate()` calls `fn`."""
 
     # The function to call.
-    fn: Callable[..., T]
+    fn: Callable[..., T] = REQUIRED
 
     def instantiate(self, **kwargs: Any) -> T:
         """Return `fn` called with the fields; `kwargs` win over fields of the same name."""
@@ -119,7 +119,7 @@ class ClassConfigBase(SignatureConfig[T]):
     """The base of what `config_for_class` returns; `instantiate()` makes a `klass`."""
 
     # The class to make.
-    klass: type
+    klass: type = REQUIRED
 
     def instantiate(self, **kwargs: Any) -> T:
         """Return `klass` made with the fields; `kwargs` win over fields of the same name."""

@@ -16,4 +16,6 @@ def similar_names(name: str, candidates: Iterable[str]) -> list[str]:
     similar = [c for c in candidates if overlap[c] > 0.5]
     if similar:
         return sorted(similar, key=lambda c: (-overlap[c], c))
-    return difflib.get_close_matches(name, candidates, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.6)
+    # `b1` and `b2` have half of their letters in common.
+    return close or difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)

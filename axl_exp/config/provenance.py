@@ -36,7 +36,7 @@ class Write:
         by: "default", "recipe", "mesh rule tpu-v5e-256", "command line", ...; "changed in place"
             for a container that was modified behind the config's back (`cfg.dims.append(3)`).
         where: `experiments/fuji/recipe.py:41`, or the flag as it was typed; "" if unknown.
-        value: What was set; of a container, its outline: configs in it are replaced by their class.
+        value: What was set; in place of every config, the name of its class.
         before: What the field held until then.
         order: Grows with every write of this process.
         path: Of the field, in the answers of `axl_exp.config.explain`.

@@ -32,7 +32,7 @@ _SCALARS = (
     range,
 )
 # The same by exact type, for speed: most values of most configs are one of these.
-PLAIN_TYPES = frozenset({*_SCALARS, type, types.FunctionType, types.BuiltinFunctionType})
+PLAIN_TYPES = frozenset({*_SCALARS, type, types.FunctionType, types.BuiltinFunctionType} - {range})
 # Found by name, since this package never imports numpy or jax. (jax calls PartitionSpec `P`.)
 _FOREIGN_SCALARS = {"numpy.dtype", "numpy.generic", "jax.P", "jax.PartitionSpec"}
 
@@ -101,8 +101,10 @@ def _is_reference(value: Any) -> bool:
 
 
 def _is_foreign_scalar(value: Any) -> bool:
-    names = {f"{c.__module__.partition('.')[0]}.{c.__name__}" for c in type(value).__mro__}
-    return not names.isdisjoint(_FOREIGN_SCALARS)
+    return any(
+        f"{c.__module__.partition('.')[0]}.{c.__name__}" in _FOREIGN_SCALARS
+        for c in type(value).__mro__
+    )
 
 
 def copy_value(value: Any) -> Any:
@@ -120,7 +122,7 @@ def copy_value(value: Any) -> Any:
         return {k: copy_value(v) for k, v in value.items()}
     if kind is FrozenSet:
         return set(value)
-    if isinstance(value, _SCALARS) or _is_reference(value):
+    if isinstance(value, _SCALARS) or _is_reference(value) or _is_foreign_scalar(value):
         return value
     if isinstance(value, collections.defaultdict):
         items = {k: copy_value(v) for k, v in value.items()}
@@ -148,7 +150,7 @@ def frozen_value(value: Any) -> Any:
 
 
 def outline(value: Any) -> Any:
-    """Return a copy of the containers of `value` alone, a config in them replaced by its class.
+    """Return a copy of the containers of `value`, every config replaced by the name of its class.
 
     Two outlines differ if something in a container was added, removed, moved or set in place; not
     if a field of a config in it was, since that config records its own writes.
@@ -156,7 +158,7 @@ def outline(value: Any) -> Any:
     if type(value) in PLAIN_TYPES:
         return value
     if is_config(value):
-        return type(value)
+        return type(value).__qualname__
     if isinstance(value, dict):
         return {k: outline(v) for k, v in value.items()}
     if isinstance(value, list):

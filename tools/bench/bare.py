@@ -34,15 +34,15 @@ Params = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What the step is compiled for. The defaults are fuji-tiny's."""
+    """What the step is compiled for; the benchmarks take it from a config of ours."""
 
     vocab_size: int = 8192
     dim: int = 256
     num_layers: int = 4
-    num_heads: int = 4
+    num_heads: int = 8
     num_kv_heads: int = 4
-    feed_forward_dim: int = 688
-    batch: int = 8
+    feed_forward_dim: int = 768
+    batch: int = 16
     sequence: int = 128
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
@@ -50,9 +50,9 @@ class Sizes:
     # Layers per turn of the compiled loop.
     unroll: int | bool = 1
     # AdamW and its schedule: linear warm-up, then a cosine down to alpha · peak.
-    peak_learning_rate: float = 3e-4
-    warmup_steps: int = 100
-    max_step: int = 1000
+    peak_learning_rate: float = 3e-3
+    warmup_steps: int = 30
+    max_step: int = 300
     alpha: float = 0.1
     b1: float = 0.9
     b2: float = 0.95
@@ -145,7 +145,7 @@ def loss_fn(sizes: Sizes, params: Params, batch: dict[str, jax.Array]) -> jax.Ar
     log_z_BS = jax.nn.logsumexp(logits_BSV, axis=-1)
     target_BS = jnp.take_along_axis(logits_BSV, batch["targets"][..., None], axis=-1)[..., 0]
     losses_BS = log_z_BS - target_BS + sizes.z_loss_scale * log_z_BS**2
-    weights_BS = segments != 0
+    weights_BS = (segments != 0) & (batch["targets"] != 0)
     return jnp.sum(losses_BS * weights_BS) / jnp.maximum(jnp.sum(weights_BS), 1)
 
 
@@ -176,7 +176,7 @@ def train_step(
     """Return the next state, and the loss and gradient norm of this step."""
     loss, grads = jax.value_and_grad(partial(loss_fn, sizes))(state["params"], batch)
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
-    clip = jnp.minimum(1.0, sizes.max_norm / (norm + 1e-6))
+    clip = jnp.minimum(1.0, sizes.max_norm / (norm + 1e-8))
     count = state["count"] + 1
     rate = learning_rate(sizes, count)
 

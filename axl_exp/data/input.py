@@ -163,9 +163,13 @@ def _release(attributes: dict[str, Any]) -> None:
 
 
 def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
-    """Return `cfg` with the embedded corpus and its vocabulary: nothing to prepare or download."""
+    """Return `cfg` with the embedded corpus and its vocabulary: nothing to prepare or download.
+
+    What reads (a part of) the training split keeps reading it, everything else the held-out text.
+    """
     cfg = cfg.clone()
-    split = "train" if cfg.is_training else "validation"
+    reads_train = cfg.is_training or str(cfg.source.split).startswith("train")
+    split = "train" if reads_train else "validation"
     cfg.source.set(dataset_name=EMBEDDED_DATASET, split=split, text_key="text")
     cfg.source.set(replace_newlines_with=None)
     cfg.vocabulary.set(model_name=EMBEDDED_VOCABULARY)

@@ -1,7 +1,8 @@
 """The devices at hand: what they are called, and the mesh that they form."""
 
 import collections
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,8 @@ from axl_exp.mesh import (
 )
 
 AUTO = "auto"
+# `jax.Device` is a variable to type checkers, so no type.
+Devices = Sequence[Any]
 
 
 def select_devices(selector: str = AUTO) -> HardwareSelector:
@@ -61,12 +64,12 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
     return found
 
 
-def num_slices(devices: list[jax.Device]) -> int:
+def num_slices(devices: Devices) -> int:
     """Return how many TPU slices the devices form; 1 for everything else."""
     return len({getattr(d, "slice_index", None) or 0 for d in devices})
 
 
-def make_mesh(shape: AnyMeshShape, devices: list[jax.Device]) -> Mesh:
+def make_mesh(shape: AnyMeshShape, devices: Devices) -> Mesh:
     """Return the mesh of `devices` with our axis names, laid out for their network.
 
     Raises:
@@ -86,17 +89,7 @@ def make_mesh(shape: AnyMeshShape, devices: list[jax.Device]) -> Mesh:
     return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
-def describe_devices(devices: list[jax.Device]) -> str:
+def describe_devices(devices: Devices) -> str:
     """Return what a person calls them: `8 x NVIDIA H100 80GB HBM3`."""
     kinds = collections.Counter(d.device_kind for d in devices)
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
-
-
-def num_processes() -> int:
-    """Return how many processes run this program together."""
-    return jax.process_count()
-
-
-def mesh_size(mesh: Mesh) -> int:
-    """Return how many devices the mesh has."""
-    return math.prod(mesh.devices.shape)

@@ -14,6 +14,7 @@ import jax
 
 from axl_exp.errors import UserError
 from axl_exp.report.text import format_bytes
+from axl_exp.train.devices import Devices
 
 # What the Python process, its libraries and the input pipeline take beside the arrays on a host
 # whose memory is the device's: measured at 1.0 to 1.3 GiB after the first step of fuji-tiny.
@@ -64,7 +65,7 @@ def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
     return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
 
 
-def available_bytes(devices: list[jax.Device]) -> int | None:
+def available_bytes(devices: Devices) -> int | None:
     """Return the memory that each device can give to a run; None where nobody knows.
 
     Host devices share the host: its available memory, or the rest of this container's limit.

@@ -13,6 +13,7 @@ from axl_exp.run.files import write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import RESTART
 from axl_exp.run.store import RunStore
+from axl_exp.train.devices import Devices
 from axl_exp.train.loop import StepReport, TrainLoop
 from axl_exp.train.plan import Plan
 from axl_exp.train.stop import stop_on_signals
@@ -93,7 +94,10 @@ def run_session(
             display.say(f"resuming after step {restored.step}")
         if continues:  # what was recorded after that step is trained again
             writer.event(RESTART, step=first_step - 1)
-        state = restored.state if restored is not None else trainer.init_state()
+        # Waited for, so that drawing the parameters is no part of the first step.
+        state = jax.block_until_ready(
+            restored.state if restored is not None else trainer.init_state()
+        )
         loop = TrainLoop(
             trainer,
             compiled=compiled,
@@ -119,7 +123,7 @@ def run_session(
     return SessionResult(summary, exit_code=stop.exit_code if status == STOPPED else 0)
 
 
-def hardware_facts(devices: list[jax.Device]) -> dict[str, Any]:
+def hardware_facts(devices: Devices) -> dict[str, Any]:
     """Return what jax knows of the hardware, for env.json."""
     return {
         "platform": devices[0].platform,

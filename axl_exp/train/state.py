@@ -22,7 +22,7 @@ Params = dict[str, Any]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The whole state of training.
+    """The whole state of training; or a tree like it, of shapes or shardings.
 
     Attributes:
         step: int32 scalar, how many steps are done.
@@ -30,7 +30,7 @@ class TrainState:
         opt_state: The learner's state.
     """
 
-    step: jax.Array
+    step: Any
     params: Params
     opt_state: Any
 

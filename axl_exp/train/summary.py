@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from axl_exp.train.clock import STEADY
+from axl_exp.train.devices import Devices
 from axl_exp.train.loop import LoopResult
 from axl_exp.train.plan import Plan
 from axl_exp.train.trainer import SpmdTrainer
@@ -84,7 +84,7 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory_bytes(devices: list[jax.Device]) -> int | None:
+def peak_memory_bytes(devices: Devices) -> int | None:
     """Return the peak of a device's memory; on a CPU, of this process's resident memory."""
     if devices[0].platform != "cpu":
         return (devices[0].memory_stats() or {}).get("peak_bytes_in_use")

@@ -25,7 +25,7 @@ from axl_exp.model import CausalLM, flops_per_token
 from axl_exp.model.sharding import check_divides, partition_spec
 from axl_exp.optim import Learner
 from axl_exp.train.checkpointer import Checkpointer
-from axl_exp.train.devices import make_mesh
+from axl_exp.train.devices import Devices, make_mesh
 from axl_exp.train.evaler import Evaler
 from axl_exp.train.memory import (
     StepMemory,
@@ -78,7 +78,7 @@ class SpmdTrainer(Configurable):
         # A step that takes longer dumps the stack of every thread and ends the process.
         watchdog_timeout_seconds: float | None = None
 
-    def __init__(self, cfg: Config, *, devices: list[jax.Device] | None = None):
+    def __init__(self, cfg: Config, *, devices: Devices | None = None):
         """Build what needs no memory.
 
         Raises:

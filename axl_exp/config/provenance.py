@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import inspect
 import itertools
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ class Write:
     Attributes:
         by: "default", "recipe", "mesh rule tpu-v5e-256", "command line", ...; "changed in place"
             for a container that was modified behind the config's back (`cfg.dims.append(3)`).
-        where: `experiments/fuji/recipe.py:41`, or the flag as it was typed; "" if unknown.
+        where: `experiments/fuji/recipe.py:41`, the flag as it was typed, the class that declares
+            the default; "" if unknown.
         value: What was set; in place of every config, the name of its class.
         before: What the field held until then.
         order: Grows with every write of this process.
@@ -61,18 +63,20 @@ def written_by(by: str, *, where: str | None = None) -> Iterator[None]:
 
 
 def current_writer() -> Writer:
-    """Return who writes now: at `where`, or the nearest line of code outside this package."""
+    """Return who writes now: at `where`, or the nearest line of code outside this package.
+
+    The default of a field, made in the body of a class, is a default and no recipe's choice.
+    """
     writer = _WRITER.get(None)
-    if writer is None:
-        return Writer(RECIPE, _caller())
-    return writer if writer.where else Writer(writer.by, _caller())
-
-
-def _caller() -> str:
-    frame = sys._getframe(2)
+    if writer is not None and writer.where:
+        return writer
+    frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+    is_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    in_class_body = not is_function and "__qualname__" in frame.f_locals
+    by = writer.by if writer is not None else DEFAULT if in_class_body else RECIPE
+    return Writer(by, f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}")
 
 
 @functools.cache

@@ -76,6 +76,18 @@ def test_making_a_config_counts_as_writing_where_it_is_made():
     assert told(cfg.writes("fn")) == [("recipe", f"{HERE}:{made}", pow)]
 
 
+def test_what_the_body_of_a_class_sets_is_a_default():
+    class Tower(Configurable):
+        @config_class
+        class Config(Configurable.Config):
+            layer: Layer.Config = Layer.default_config().set(dim=7)
+
+        made = line() - 2
+
+    (write,) = Tower.default_config().layer.writes("dim")
+    assert (write.by, write.where, write.value) == ("default", f"{HERE}:{Tower.made}", 7)
+
+
 def test_the_past_goes_with_a_copy_and_the_future_does_not():
     cfg = Layer.default_config().set(dim=1)
     twin = cfg.clone()

@@ -80,7 +80,7 @@ def _plain_keys(cfg: ConfigBase, keys: Sequence[paths.Key]) -> tuple[paths.Key, 
             else:
                 plain.append(key % len(holder))
         else:
-            plain.append(key)
+            plain.append(paths.dict_key(holder, key) if isinstance(holder, dict) else key)
         holder = item
     return tuple(plain)
 

@@ -16,6 +16,7 @@ from axl_exp.config.frozen import FrozenDict, FrozenList
 from axl_exp.config.names import similar_names
 from axl_exp.config.values import is_config
 
+# A mapping may also have other scalars as keys: `[0.5]`, `[True]`.
 Key = str | int
 
 _TOKEN = re.compile(
@@ -44,8 +45,7 @@ def parse_path(text: str) -> tuple[Key, ...]:
                 f"Malformed path {text!r} at {text[position:]!r}; write it like "
                 'learner.optimizer.learning_rate or evalers["valid"].input'
             )
-        literal, name = match["literal"], match["name"] or match["bare"]
-        keys.append(_literal(literal) if literal else name)
+        keys.append(match["name"] or _literal(match["literal"] or match["bare"]))
         position = match.end()
     return tuple(keys)
 
@@ -103,8 +103,9 @@ def step(value: Any, key: Key, walked: Sequence[Key] = ()) -> Any:
     if is_config(value):
         return getattr(value, _field_name(value, key, walked))
     if isinstance(value, dict):
-        if key in value:
-            return value[key]
+        found = dict_key(value, key)
+        if found in value:
+            return value[found]
         raise _unknown(key, value, walked)
     if isinstance(value, (list, tuple)):
         if isinstance(key, int):
@@ -136,7 +137,7 @@ def names_in(items: Sequence[Any]) -> dict[str, int]:
 
 def _replaced(holder: Any, key: Key, value: Any) -> Any:
     if isinstance(holder, dict):
-        return {**holder, key: value}
+        return {**holder, dict_key(holder, key): value}
     index = names_in(holder)[key] if isinstance(key, str) else key
     if isinstance(key, str) and isinstance(holder[index], tuple):
         value = (key, value)
@@ -146,7 +147,18 @@ def _replaced(holder: Any, key: Key, value: Any) -> Any:
 
 
 def _literal(text: str) -> Any:
-    return json.loads(text) if text.startswith('"') else ast.literal_eval(text)
+    if text.startswith('"'):
+        return json.loads(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def dict_key(mapping: dict, key: Key) -> Any:
+    """Return the key of `mapping` that `key` means: without its quotes, "3" reads as 3."""
+    alike = [k for k in mapping if str(k) == str(key)]
+    return alike[0] if key not in mapping and len(alike) == 1 else key
 
 
 def _field_name(config: Any, key: Key, walked: Sequence[Key]) -> str:

@@ -65,6 +65,7 @@ class Outer(ConfigBase):
     inner: Inner = Inner()
     optional_inner: Inner | None = None
     evalers: dict[str, Inner] = {"x": Inner(), "c4/en": Inner()}
+    by_step: dict[str, int] = {"7": 0}
     layers: list[Inner] = [Inner(name="a"), Inner(name="b")]
     rates: list[tuple[str, float]] = [("bias", 0.0), ("*", 1.0)]
     fn: Callable = print
@@ -237,6 +238,7 @@ def test_an_override_that_changes_nothing_is_a_warning():
         ("steps=1", "steps=2"),
         ("steps=1", "steps=1"),
         ('evalers["x"].n=1', "evalers.x.n=2"),
+        ('by_step["7"]=1', "by_step[7]=2"),
         ('layers["b"].n=1', "layers[1].n=2"),
         ("layers[1].n=1", "layers[-1].n=2"),
         ('rates["*"]=1', "rates[1][1]=2"),

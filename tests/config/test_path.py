@@ -23,6 +23,7 @@ class Tree(ConfigBase):
     leaf: int = 1
     by_key: dict[str, Named] = {"a": Named(), "b.c": Named()}
     by_number: dict[int, int] = {3: 4}
+    by_any: dict[Any, int] = {0.5: 1, True: 2, "7": 3}
     by_name: list[Named] = [Named(name="x"), Named(name="y", value=5)]
     by_index: tuple[Named, ...] = (Named(), Named())  # the same name twice
     pairs: list[tuple[str, float]] = [(".*bias", 0.0), (".*", 1.0)]
@@ -75,6 +76,9 @@ def test_a_malformed_path_says_how_to_write_one(text):
         ('by_key["b.c"].value', 7),
         ("by_key.a.value", 7),
         ("by_number[3]", 7),
+        ("by_any[0.5]", 7),
+        ("by_any[True]", 7),
+        ("by_any[7]", 7),
         ('by_name["y"].value', 7),
         ("by_name[0].value", 7),
         ("by_index[1].value", 7),

@@ -6,7 +6,27 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
+from axl_exp.config import (
+    REQUIRED,
+    Configurable,
+    InstantiableConfig,
+    Required,
+    config_class,
+    config_for_function,
+)
+from axl_exp.errors import UserError
+from axl_exp.optim.context import LogicalAxes, add_summary, learner_context
+from axl_exp.optim.ema import ParamEmaState, param_ema
+from axl_exp.optim.per_param import add_rms_summaries, compile_pattern, map_with_path
+
+
+class LearnerState(NamedTuple):
+    """What a Learner carries from update to update."""
+
+    # Of the clipping and the optimizer.
+    optimizer: Any
+    # Of the running mean of the parameters.
+    ema: Any
 
 
 class LearnerOutput(NamedTuple):
@@ -15,8 +35,9 @@ class LearnerOutput(NamedTuple):
     # The new parameters, in the structure and dtypes of the old ones.
     params: Any
     # The new state.
-    state: Any
-    # float32 scalars: `gradient_norm`, before clipping, and `learning_rate` of this update.
+    state: LearnerState
+    # Scalars for the step's record: `gradient_norm`, before clipping, `learning_rate` of this
+    # update, and what else the optimizer reports.
     summaries: dict[str, jax.Array]
 
 
@@ -34,29 +55,86 @@ class Learner(Configurable):
         optimizer: Required[InstantiableConfig] = REQUIRED
         # Another, applied to the gradients before the optimizer; None leaves them as they are.
         gradient_clipping: InstantiableConfig | None = None
+        # Patterns, each for a whole path such as `decoder/emb/token_emb/weight`: parameters that
+        # stay as they are. They have no optimizer state and no part in the gradient's norm.
+        frozen_params: tuple[str, ...] = ()
+        # The running mean of the parameters, used by evaluation; without a decay there is none.
+        ema: InstantiableConfig = config_for_function(param_ema)
+        # Report `param_rms/<path>` and `gradient_rms/<path>` of every parameter at every step.
+        enable_per_variable_summaries: bool = False
 
-    def __init__(self, cfg: Config):
+    def __init__(self, cfg: Config, *, logical_axes: LogicalAxes | None = None):
+        """Args:
+        logical_axes: The logical axes of each parameter, by path. Without them, a stack of layers
+            counts as one tensor where an optimizer has rules for each.
+        """
         parts = [part for part in (cfg.gradient_clipping, cfg.optimizer) if part is not None]
         self._optimizer = optax.chain(*(part.instantiate() for part in parts))
+        self._ema = cfg.ema.instantiate()
+        self._reports_variables = cfg.enable_per_variable_summaries
+        self._logical_axes = logical_axes
+        self._frozen = [
+            compile_pattern(pattern, field="learner.frozen_params") for pattern in cfg.frozen_params
+        ]
 
-    def init(self, params: Any) -> Any:
-        """Return the state before the first update, for a tree of parameters."""
-        return self._optimizer.init(_as_float32(params))
+    def init(self, params: Any) -> LearnerState:
+        """Return the state before the first update, for a tree of parameters.
 
-    def update(self, gradients: Any, state: Any, params: Any) -> LearnerOutput:
+        Raises:
+            UserError: A pattern of `frozen_params` matches no parameter.
+        """
+        self._check_frozen(params)
+        with learner_context(self._logical_axes):
+            optimizer_state = self._optimizer.init(_as_float32(self._trained(params)))
+        return LearnerState(optimizer_state, self._ema.init(params))
+
+    def update(self, gradients: Any, state: LearnerState, params: Any) -> LearnerOutput:
         """Return the parameters and the state after one update; trees of the same structure."""
-        gradients, params_fp32 = _as_float32(gradients), _as_float32(params)
-        updates, state = self._optimizer.update(gradients, state, params_fp32)
+        gradients = _as_float32(self._trained(gradients))
+        trained = _as_float32(self._trained(params))
+        with learner_context(self._logical_axes) as context:
+            add_summary("gradient_norm", optax.tree.norm(gradients))
+            if self._reports_variables:
+                add_rms_summaries("param_rms", trained)
+                add_rms_summaries("gradient_rms", gradients)
+            updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, trained)
+
+        def updated(p: jax.Array, update: Any) -> jax.Array:
+            if isinstance(update, optax.MaskedNode):
+                return p
+            return (p.astype(jnp.float32) + update).astype(p.dtype)
+
+        params = jax.tree.map(updated, params, updates)
+        _, ema_state = self._ema.update(params, state.ema, params)
         return LearnerOutput(
-            params=jax.tree.map(
-                lambda p, p32, u: (p32 + u).astype(p.dtype), params, params_fp32, updates
-            ),
-            state=state,
-            summaries={
-                "gradient_norm": optax.tree.norm(gradients),
-                "learning_rate": optax.tree.get(state, "learning_rate"),
-            },
+            params=params,
+            state=LearnerState(optimizer_state, ema_state),
+            summaries=context.summaries,
         )
+
+    def eval_params(self, state: LearnerState, params: Any) -> Any:
+        """Return the parameters to evaluate: their running mean if there is one, else `params`."""
+        return state.ema.ema if isinstance(state.ema, ParamEmaState) else params
+
+    def _trained(self, tree: Any) -> Any:
+        """Return the tree with nothing in the place of each frozen parameter."""
+        if not self._frozen:
+            return tree
+
+        def unless_frozen(path: str, leaf: Any) -> Any:
+            return optax.MaskedNode() if any(p.fullmatch(path) for p in self._frozen) else leaf
+
+        return map_with_path(unless_frozen, tree)
+
+    def _check_frozen(self, params: Any) -> None:
+        paths: list[str] = []
+        map_with_path(lambda path, _: paths.append(path), params)
+        for pattern in self._frozen:
+            if not any(pattern.fullmatch(path) for path in paths):
+                raise UserError(
+                    f"learner.frozen_params: {pattern.pattern!r} matches no parameter; a pattern "
+                    f"must match a whole path, such as {paths[0]!r}."
+                )
 
 
 def _as_float32(tree: Any) -> Any:

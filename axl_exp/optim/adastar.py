@@ -1,0 +1,128 @@
+"""Adastar, the optimizer of AXLearn's honeycrisp; AdamW and unfactored Adafactor are its cases."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from axl_exp.config import ConfigOr, maybe_instantiate
+from axl_exp.optim.clipping import clip_by_block_rms
+from axl_exp.optim.descent import descend
+from axl_exp.optim.per_param import PerParamScale, add_rms_summaries
+from axl_exp.optim.schedule import Schedule
+
+
+class AdastarState(NamedTuple):
+    """Running means, each a tree like the parameters, or None where there is none."""
+
+    count: jax.Array
+    gradient_ema: Any
+    gradient_square_ema: Any
+    update_ema: Any
+
+
+def adastar_optimizer(
+    learning_rate: float,
+    *,
+    gradient_ema_decay: float | None,
+    gradient_ema_debias: bool | None,
+    gradient_square_ema_decay: float,
+    gradient_square_ema_debias: bool,
+    eps: float,
+    eps_square: float,
+    raw_update_clipping_threshold: float | None,
+    update_ema_decay: float | None,
+    update_ema_debias: bool | None,
+    adam_update_transformation: ConfigOr[optax.GradientTransformation] | None = None,
+    weight_decay: float = 0.0,
+    weight_decay_per_param_scale: ConfigOr[PerParamScale] | None = None,
+    update_schedule: ConfigOr[Schedule],
+    verbosity: int = 0,
+) -> optax.GradientTransformation:
+    """Return Δp = -s(t) · (learning_rate · u + weight_decay · w · p), with u from these stages.
+
+        m = EMA(g; gradient_ema_decay)                              or g
+        v = EMA(g² + eps_square; gradient_square_ema_decay)
+        r = m / (√v + eps)
+        r = r / max(1, rms(r) / raw_update_clipping_threshold)      for each layer of a stack apart
+        u = adam_update_transformation(EMA(r; update_ema_decay))    or of r itself
+
+    EMA(x; β) is β · EMA + (1 - β) · x from 0, divided by 1 - β^t if it is debiased; s is the
+    schedule, w the parameter's own scale, t is 1 for the first update. The decay is not multiplied
+    with the learning rate. The field names and the equations are those of AXLearn's optimizer.
+
+    Args:
+        learning_rate: The rate where the schedule is 1.
+        gradient_ema_decay: β of m; None: m is g.
+        gradient_ema_debias: Whether m is debiased.
+        gradient_square_ema_decay: β of v.
+        gradient_square_ema_debias: Whether v is debiased.
+        eps: Added to √v.
+        eps_square: Added to g².
+        raw_update_clipping_threshold: The largest root mean square of r; None for no limit.
+        update_ema_decay: β of the mean of r; None: r itself.
+        update_ema_debias: Whether that mean is debiased.
+        adam_update_transformation: Applied before rate and decay; None leaves u as it is.
+        weight_decay: How much of p an update takes away where the schedule is 1.
+        weight_decay_per_param_scale: w; None is 1 everywhere.
+        update_schedule: s, from step 1.
+        verbosity: Above 0, reports the root mean squares of r before clipping and of u before its
+            transformation, for each parameter: `raw_update_rms/<path>` and `update_rms/<path>`.
+    """
+    clip = clip_by_block_rms(raw_update_clipping_threshold)
+
+    def init(params: Any) -> Any:
+        def zeros(decay: float | None) -> Any:
+            return None if decay is None else jax.tree.map(jnp.zeros_like, params)
+
+        return AdastarState(
+            count=jnp.zeros((), jnp.int32),
+            gradient_ema=zeros(gradient_ema_decay),
+            gradient_square_ema=zeros(gradient_square_ema_decay),
+            update_ema=zeros(update_ema_decay),
+        )
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        del params
+        count = state.count + 1
+
+        def smooth(x: Any, ema: Any, *, decay: float | None, debias: bool | None) -> Any:
+            if decay is None:
+                return x, None
+            ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, x)
+            return optax.tree.bias_correction(ema, decay, count) if debias else ema, ema
+
+        m, gradient_ema = smooth(
+            updates, state.gradient_ema, decay=gradient_ema_decay, debias=gradient_ema_debias
+        )
+        v, gradient_square_ema = smooth(
+            jax.tree.map(lambda g: g**2 + eps_square, updates),
+            state.gradient_square_ema,
+            decay=gradient_square_ema_decay,
+            debias=gradient_square_ema_debias,
+        )
+        raw = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v)
+        clipped, _ = clip.update(raw, optax.EmptyState())
+        u, update_ema = smooth(
+            clipped, state.update_ema, decay=update_ema_decay, debias=update_ema_debias
+        )
+        if verbosity > 0:
+            add_rms_summaries("raw_update_rms", raw)
+            add_rms_summaries("update_rms", u)
+        return u, AdastarState(count, gradient_ema, gradient_square_ema, update_ema)
+
+    stages = [optax.GradientTransformation(init, update)]
+    if adam_update_transformation is not None:
+        stages.append(maybe_instantiate(adam_update_transformation))
+    stages.append(
+        descend(
+            learning_rate=learning_rate,
+            update_schedule=update_schedule,
+            weight_decay=weight_decay,
+            weight_decay_per_param_scale=weight_decay_per_param_scale,
+        )
+    )
+    return optax.chain(*stages)

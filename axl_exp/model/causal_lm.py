@@ -50,7 +50,7 @@ class CausalLM(BaseLayer):
         decoder: InstantiableConfig = Decoder.default_config()
         # How weights start, but for layers that have a param_init of their own.
         param_init: InstantiableConfig = DefaultInitializer.default_config()
-        # Weight of logsumexp(logits)² in the loss, which keeps logits from drifting; None: no such.
+        # Weight of logsumexp(logits)² in the loss, which keeps logits from drifting; None, 0: off.
         z_loss_scale: float | None = None
         # Positions of each sequence whose logits exist at a time, a divisor of its length; None for
         # all. Saves memory where the vocabulary is large; the same loss and gradients.
@@ -94,7 +94,7 @@ class CausalLM(BaseLayer):
                 chunk_tokens=self.loss_chunk_tokens,
             )
         num_targets = jnp.sum(counts)
-        z_loss_sum = None if self.z_loss_scale is None else self.z_loss_scale * squared_sum
+        z_loss_sum = self.z_loss_scale * squared_sum if self.z_loss_scale else None
         total = loss_sum if z_loss_sum is None else loss_sum + z_loss_sum
         target_bytes = batch.get("target_bytes")
         return LossOutput(

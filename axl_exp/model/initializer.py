@@ -1,6 +1,8 @@
 """How parameters start: the first pattern that matches a parameter's name says which distribution.
 
-Scales start at 1 and are not drawn.
+Scales start at 1 and are not drawn. Each drawn value carries its description as the name of its
+operation (`jax.ad_checkpoint.checkpoint_name`), so that the traced program of a model's start says
+of every parameter how it is drawn: golden files print it.
 """
 
 import math
@@ -10,6 +12,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.errors import UserError
@@ -38,13 +41,20 @@ class WeightInitializer(Configurable):
         self, key: jax.Array, shape: Sequence[int], *, in_dims: Sequence[int]
     ) -> jax.Array:
         """Return a float32 weight of `shape`; `in_dims` are the dims that its product sums over."""
-        fan_in = math.prod(shape[dim] for dim in in_dims)
-        fan = {"fan_in": fan_in, "fan_out": math.prod(shape) // fan_in, None: 1}[self.fan]
-        deviation = math.sqrt(self.scale / fan)
+        deviation = self._deviation(shape, in_dims)
         if self.distribution == "normal":
             return jax.random.normal(key, shape, jnp.float32) * deviation
         limit = math.sqrt(3.0) * deviation
         return jax.random.uniform(key, shape, jnp.float32, -limit, limit)
+
+    def describe(self, shape: Sequence[int], *, in_dims: Sequence[int]) -> str:
+        """Return the distribution with its standard deviation: `normal(0.0156)`."""
+        return f"{self.distribution}({self._deviation(shape, in_dims):.4g})"
+
+    def _deviation(self, shape: Sequence[int], in_dims: Sequence[int]) -> float:
+        fan_in = math.prod(shape[dim] for dim in in_dims)
+        fan = {"fan_in": fan_in, "fan_out": math.prod(shape) // fan_in, None: 1}[self.fan]
+        return math.sqrt(self.scale / fan)
 
 
 class DefaultInitializer(Configurable):
@@ -74,7 +84,9 @@ class DefaultInitializer(Configurable):
         """
         for pattern, init in self._rules:
             if re.fullmatch(pattern, name):
-                return init(key, shape, in_dims=in_dims)
+                described = getattr(init, "describe", None)
+                text = described(shape, in_dims=in_dims) if described else type(init).__name__
+                return checkpoint_name(init(key, shape, in_dims=in_dims), text)
         patterns = ", ".join(repr(pattern) for pattern, _ in self._rules)
         raise UserError(
             f"param_init.init_by_param_name: no pattern matches the parameter {name!r} "

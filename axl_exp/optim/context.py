@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 
@@ -27,10 +28,14 @@ class LearnerContext:
     Attributes:
         logical_axes: Of every parameter; None where the Learner was told of none.
         summaries: Float or int scalars, by name.
+        param_factors: Numbers of each parameter, by name and path, known when a call is traced:
+            `{"weight_decay": {"decoder/emb/weight": 0.1}}`. A context within another shares them,
+            so that whoever traces a Learner can read them.
     """
 
     logical_axes: LogicalAxes | None = None
     summaries: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
+    param_factors: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 _current: contextvars.ContextVar[LearnerContext | None] = contextvars.ContextVar(
@@ -41,7 +46,9 @@ _current: contextvars.ContextVar[LearnerContext | None] = contextvars.ContextVar
 @contextlib.contextmanager
 def learner_context(logical_axes: LogicalAxes | None) -> Iterator[LearnerContext]:
     """Make a new context the current one while the block runs."""
-    context = LearnerContext(logical_axes)
+    context, outer = LearnerContext(logical_axes), _current.get()
+    if outer is not None:
+        context.param_factors = outer.param_factors
     token = _current.set(context)
     try:
         yield context
@@ -64,6 +71,23 @@ def add_summary(name: str, value: jax.Array) -> None:
             "learner.gradient_clipping beside a max_norm of the optimizer); drop one."
         )
     context.summaries[name] = value
+
+
+def add_param_factors(name: str, factors: Any) -> None:
+    """Report a number of each parameter; of several under one name the parameter has the product.
+
+    Args:
+        name: `weight_decay`, what of the parameter an update takes away where the schedule is 1; or
+            `update_scale`, what its update is multiplied with besides the learning rate.
+        factors: Nested dict of numbers, one per parameter.
+    """
+    context = _current.get()
+    if context is None:
+        return
+    factor_of = context.param_factors.setdefault(name, {})
+    for keys, factor in jax.tree_util.tree_leaves_with_path(factors):
+        path = "/".join(str(key.key) for key in keys)
+        factor_of[path] = factor_of.get(path, 1.0) * factor
 
 
 def logical_axes_of(path: str) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from axl_exp.config import ConfigOr, maybe_instantiate
-from axl_exp.optim.context import add_summary
+from axl_exp.optim.context import add_param_factors, add_summary
 from axl_exp.optim.per_param import PerParamScale
 from axl_exp.optim.schedule import Schedule
 
@@ -41,7 +41,13 @@ def descend(
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         count = state.count + 1
         factor = schedule(count)
+        decay_scales = _scales(decay_scales_of, updates)
+        rate_scales = _scales(rate_scales_of, updates)
         add_summary("learning_rate", factor * learning_rate)
+        add_param_factors("update_scale", rate_scales)
+        add_param_factors(
+            "weight_decay", jax.tree.map(lambda w, r: weight_decay * w * r, decay_scales, rate_scales)
+        )
         if learning_rate != 1.0:
             updates = jax.tree.map(lambda u: learning_rate * u, updates)
         if weight_decay:
@@ -49,11 +55,9 @@ def descend(
                 lambda u, p, scale: u + weight_decay * scale * p,
                 updates,
                 params,
-                _scales(decay_scales_of, updates),
+                decay_scales,
             )
-        updates = jax.tree.map(
-            lambda u, scale: -factor * scale * u, updates, _scales(rate_scales_of, updates)
-        )
+        updates = jax.tree.map(lambda u, scale: -factor * scale * u, updates, rate_scales)
         return updates, optax.ScaleByScheduleState(count)
 
     return optax.GradientTransformation(init, update)

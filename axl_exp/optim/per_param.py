@@ -12,7 +12,7 @@ import optax
 
 from axl_exp.config import ConfigOr, maybe_instantiate
 from axl_exp.errors import UserError
-from axl_exp.optim.context import add_summary, logical_axes_of
+from axl_exp.optim.context import add_param_factors, add_summary, logical_axes_of
 
 # From a tree of parameters to a tree of numbers, one per parameter.
 PerParamScale = Callable[[Any], Any]
@@ -96,6 +96,8 @@ def scale_update_per_param(
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         del params
-        return jax.tree.map(lambda u, scale: u * scale, updates, scales_of(updates)), state
+        scales = scales_of(updates)
+        add_param_factors("update_scale", scales)
+        return jax.tree.map(lambda u, scale: u * scale, updates, scales), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -46,7 +46,8 @@ def descend(
         add_summary("learning_rate", factor * learning_rate)
         add_param_factors("update_scale", rate_scales)
         add_param_factors(
-            "weight_decay", jax.tree.map(lambda w, r: weight_decay * w * r, decay_scales, rate_scales)
+            "weight_decay",
+            jax.tree.map(lambda w, r: weight_decay * w * r, decay_scales, rate_scales),
         )
         if learning_rate != 1.0:
             updates = jax.tree.map(lambda u: learning_rate * u, updates)

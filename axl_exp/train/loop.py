@@ -186,7 +186,8 @@ class TrainLoop:
         for name, evaler in self._trainer.evalers.items():
             if evaler.should_eval(step, max_step=max_step):
                 with self._clock.book("eval") as so_far:
-                    metrics = evaler.evaluate(state.params, put=self._trainer.put)
+                    params = self._trainer.learner.eval_params(state.opt_state, state.params)
+                    metrics = evaler.evaluate(params, put=self._trainer.put)
                     metrics["seconds"] = so_far()
                 record = {f"eval/{name}/{key}": value for key, value in metrics.items()}
                 self._writer.write(step, record, rare=True)

@@ -9,12 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from axl_exp.model.sharding import param_partition_specs
-from axl_exp.optim import Learner
+from axl_exp.optim import Learner, LogicalAxes, like_params
 
 Params = dict[str, Any]
 
@@ -48,6 +47,14 @@ class PureModel:
     def abstract_params(self) -> Params:
         """The parameters as `ShapeDtypeStruct`s."""
         return nnx.to_pure_dict(self._template)
+
+    @property
+    def logical_axes(self) -> LogicalAxes:
+        """The logical axes of every parameter, by path (`decoder/output_norm/scale`)."""
+        return {
+            "/".join(map(str, path)): param.get_metadata()["logical_axes"]
+            for path, param in nnx.to_flat_state(self._template)
+        }
 
     def init(self, key: jax.Array) -> Params:
         """Return newly drawn parameters."""
@@ -86,13 +93,7 @@ def abstract_train_state(model: PureModel, learner: Learner, mesh: Mesh) -> Trai
         params=params,
         opt_state=jax.eval_shape(learner.init, params),
     )
-    opt_shardings = optax.tree.map_params(
-        learner,
-        lambda _, sharding: sharding,
-        state.opt_state,
-        shardings,
-        transform_non_params=lambda _: replicated,
-    )
+    opt_shardings = like_params(state.opt_state, params=params, values=shardings, other=replicated)
     state_shardings = TrainState(step=replicated, params=shardings, opt_state=opt_shardings)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

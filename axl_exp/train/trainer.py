@@ -89,7 +89,7 @@ class SpmdTrainer(Configurable):
         self.devices = jax.devices() if devices is None else devices
         self.mesh = make_mesh(cfg.mesh_shape, self.devices)
         self.model = PureModel(cfg.model)
-        self.learner: Learner = cfg.learner.instantiate()
+        self.learner: Learner = cfg.learner.instantiate(logical_axes=self.model.logical_axes)
         self.abstract_state = abstract_train_state(self.model, self.learner, self.mesh)
         self.batch_sharding = self._make_batch_sharding(cfg.input)
         self.step = make_train_step(self.model, self.learner, train_dtype=cfg.train_dtype)

@@ -1,4 +1,4 @@
-"""Random runs of a learner, on a stack of layers and a vector; and the tools to repeat them in NumPy.
+"""Random runs of a learner on a stack of layers and a vector, and what repeats them in NumPy.
 
 Plain dicts from path to float64 array stand for trees there.
 """

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from axl_exp.config import config_for_function
+from axl_exp.errors import UserError
 from axl_exp.optim import (
     adamw,
     clip_by_global_norm,
@@ -80,7 +81,8 @@ def test_three_hundred_steps_with_accidents_equal_a_numpy_loop_that_leaves_them_
     learner = learner_of(optimizer(drop_norm=100, max_norm=1))
     reference, skipped = NumpyAdamW(), 0
     gradients = list(gradients_with_accidents())
-    for g, (params, state, summaries) in zip(gradients, run(learner, gradients), strict=True):
+    outputs = list(run(learner, gradients))
+    for g, (params, _, summaries) in zip(gradients, outputs, strict=True):
         norm = global_norm(g)
         if norm < 100:  # False for nan
             scale = min(1.0, 1.0 / (norm + 1e-8))
@@ -93,7 +95,7 @@ def test_three_hundred_steps_with_accidents_equal_a_numpy_loop_that_leaves_them_
         assert_close(params, reference.p)
         assert np.isnan(summaries["gradient_norm"]) == np.isnan(norm)
     assert 20 < skipped < 80
-    adam, descent = state.optimizer[0].inner_state
+    adam, descent = outputs[-1][1].optimizer[0].inner_state
     assert adam.count == descent.count == reference.t == NUM_STEPS - skipped
     assert_close(adam.mu, reference.m)
 
@@ -168,7 +170,7 @@ def test_three_hundred_moving_thresholds_equal_a_numpy_loop(rule, thresholds_of,
     expected = list(numpy_statistics(sizes, thresholds_of))
     outputs = list(run(learner_of(optimizer(drop_norm=rule, max_norm=1.0)), gradients))
     skipped = np.cumsum([not kept for kept, _, _ in expected])
-    assert 20 < skipped[-1] < 150
+    assert 10 < skipped[-1] < 150
     for (_, _, summaries), (_, mean, stddev), count in zip(outputs, expected, skipped, strict=True):
         assert summaries["nonvalid_count"] == count
         assert summaries["gradient_norm_mean"] == pytest.approx(mean, rel=1e-4)
@@ -190,7 +192,7 @@ def test_clipping_twice_is_refused():
     clip = config_for_function(clip_by_global_norm).set(max_norm=1.0)
     learner = learner_of(optimizer(max_norm=1.0), gradient_clipping=clip)
     params = as_tree(random_arrays(0))
-    with pytest.raises(Exception) as error:
+    with pytest.raises(UserError) as error:
         learner.update(params, learner.init(params), params)
     assert str(error.value) == (
         "learner: two transformations report 'gradient_scale', so one of them is there twice (say, "

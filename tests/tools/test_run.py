@@ -158,3 +158,12 @@ def test_progress_off_a_terminal_is_a_few_lines(repository, capsys):
         "  installing 3 packages",
         "  installed 3 packages",
     ]
+
+
+def test_ci_runs_the_command_of_the_readme_and_nothing_else():
+    root = SCRIPT.parent.parent
+    command = "python3 tools/run.py test"
+    assert command in (root / "README.md").read_text()
+    lines = (root / ".ci/run").read_text().splitlines()
+    assert [line for line in lines if "python" in line] == [f"exec {command}"]
+    assert lines[-1] == f"exec {command}"

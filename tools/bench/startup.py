@@ -71,7 +71,7 @@ def measure_startup(root: Path, *, num_rounds: int) -> Report:
             num_rounds=num_rounds,
         )
     return Report(
-        title=f"{CONFIG}: seconds from process start to the end of the first step",
+        title=f"{CONFIG}: seconds to the end of the first step",
         sides=[*cold, *warm],
         goal=f"launch, cold at most {GOAL_RATIO} x the bare script, cold; "
         f"launch, warm under {GOAL_WARM_SECONDS} s",

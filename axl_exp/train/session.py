@@ -8,14 +8,17 @@ from typing import Any
 
 import jax
 
+from axl_exp.data import DataIterator
 from axl_exp.run.environment import launch_facts, write_env
 from axl_exp.run.files import write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import RESTART
 from axl_exp.run.store import RunStore
+from axl_exp.train.checkpointer import Restored
 from axl_exp.train.devices import Devices
 from axl_exp.train.loop import StepReport, TrainLoop
 from axl_exp.train.plan import Plan
+from axl_exp.train.state import TrainState
 from axl_exp.train.stop import stop_on_signals
 from axl_exp.train.summary import (
     FAILED,
@@ -25,6 +28,7 @@ from axl_exp.train.summary import (
     reset_peak_memory,
     summarise,
 )
+from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trainer import SpmdTrainer
 
 
@@ -87,16 +91,12 @@ def run_session(
         stack.callback(writer.close)
         batches = trainer.input.iterator()  # pyright: ignore  (inputs are open)
         stack.callback(batches.close)
-        first_step = 1
-        if restored is not None:
-            first_step = restored.step + 1
-            batches.set_state(restored.data_state)
-            display.say(f"resuming after step {restored.step}")
-        if continues:  # what was recorded after that step is trained again
-            writer.event(RESTART, step=first_step - 1)
-        # Waited for, so that drawing the parameters is no part of the first step.
-        state = jax.block_until_ready(
-            restored.state if restored is not None else trainer.init_state()
+        state, first_step = _begin(
+            trainer,
+            restored,
+            batches=batches,
+            writer=writer if continues else None,
+            say=display.say,
         )
         loop = TrainLoop(
             trainer,
@@ -121,6 +121,31 @@ def run_session(
     write_json(run_dir.summary, summary)
     RunStore().record(run_dir)
     return SessionResult(summary, exit_code=stop.exit_code if status == STOPPED else 0)
+
+
+def _begin(
+    trainer: SpmdTrainer,
+    restored: Restored | None,
+    *,
+    batches: DataIterator,
+    writer: SummaryWriter | None,
+    say: Callable[[str], None],
+) -> tuple[TrainState, int]:
+    """Return the state to train from and the first step, with the data at its place.
+
+    `writer` is given where records of an earlier launch exist: those of steps that are trained
+    again become void.
+    """
+    first_step = 1
+    if restored is not None:
+        first_step = restored.step + 1
+        batches.set_state(restored.data_state)
+        say(f"resuming after step {restored.step}")
+    if writer is not None:
+        writer.event(RESTART, step=first_step - 1)
+    state = trainer.init_state() if restored is None else restored.state
+    # Waited for, so that drawing the parameters is no part of the first step.
+    return jax.block_until_ready(state), first_step
 
 
 def hardware_facts(devices: Devices) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from axl_exp.mesh import MeshShape
 from axl_exp.model import CausalLM, LmHead, RematSpec
 from axl_exp.optim import Learner, adamw, clip_by_global_norm, cosine_with_linear_warmup
 from axl_exp.train.evaler import Evaler
-from axl_exp.train.policy import every_n_steps_and_last_policy, every_n_steps_policy
+from axl_exp.train.policy import every_n_steps_and_last_policy
 from axl_exp.train.trainer import SpmdTrainer
 from experiments.fuji.sizes import SIZES, VERSIONS, Size, Version, total_tokens
 
@@ -93,7 +93,7 @@ def trainer_config(
             global_batch_size=global_batch_size,
         )
 
-    eval_policy = config_for_function(every_n_steps_policy).set(n=eval_every_n_steps)
+    eval_policy = config_for_function(every_n_steps_and_last_policy).set(n=eval_every_n_steps)
     save_policy = config_for_function(every_n_steps_and_last_policy).set(n=save_every_n_steps)
     cfg = SpmdTrainer.default_config().set(
         model=model_config(

@@ -14,7 +14,7 @@ from axl_exp.train.trainer import SpmdTrainer
 from experiments.fuji.recipe import trainer_config
 from experiments.fuji.sizes import VERSIONS, Size
 
-_MAX_STEP = 200
+_MAX_STEP = 150
 
 
 def fuji_tiny() -> SpmdTrainer.Config:
@@ -44,7 +44,7 @@ def fuji_tiny() -> SpmdTrainer.Config:
     )
     cfg.input = use_embedded_corpus(cfg.input)
     validation: Any = cfg.evalers["validation"]
-    validation.input = use_embedded_corpus(validation.input).set(num_batches=16)
+    validation.input = use_embedded_corpus(validation.input).set(num_batches=8)
     cfg.evalers = {"validation": validation}
     cfg.learner.optimizer.update_schedule.warmup_steps = 20
     cfg.model.decoder.transformer.layer.remat_spec = None  # Its activations fit anywhere.

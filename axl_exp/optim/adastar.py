@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -72,49 +73,17 @@ def adastar_optimizer(
         verbosity: Above 0, reports the root mean squares of r before clipping and of u before its
             transformation, for each parameter: `raw_update_rms/<path>` and `update_rms/<path>`.
     """
-    clip = clip_by_block_rms(raw_update_clipping_threshold)
-
-    def init(params: Any) -> Any:
-        def zeros(decay: float | None) -> Any:
-            return None if decay is None else jax.tree.map(jnp.zeros_like, params)
-
-        return AdastarState(
-            count=jnp.zeros((), jnp.int32),
-            gradient_ema=zeros(gradient_ema_decay),
-            gradient_square_ema=zeros(gradient_square_ema_decay),
-            update_ema=zeros(update_ema_decay),
+    stages = [
+        _raw_updates(
+            gradient_ema=_Ema(gradient_ema_decay, gradient_ema_debias),
+            gradient_square_ema=_Ema(gradient_square_ema_decay, gradient_square_ema_debias),
+            update_ema=_Ema(update_ema_decay, update_ema_debias),
+            eps=eps,
+            eps_square=eps_square,
+            clip=clip_by_block_rms(raw_update_clipping_threshold),
+            reports=verbosity > 0,
         )
-
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
-        del params
-        count = state.count + 1
-
-        def smooth(x: Any, ema: Any, *, decay: float | None, debias: bool | None) -> Any:
-            if decay is None:
-                return x, None
-            ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, x)
-            return optax.tree.bias_correction(ema, decay, count) if debias else ema, ema
-
-        m, gradient_ema = smooth(
-            updates, state.gradient_ema, decay=gradient_ema_decay, debias=gradient_ema_debias
-        )
-        v, gradient_square_ema = smooth(
-            jax.tree.map(lambda g: g**2 + eps_square, updates),
-            state.gradient_square_ema,
-            decay=gradient_square_ema_decay,
-            debias=gradient_square_ema_debias,
-        )
-        raw = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v)
-        clipped, _ = clip.update(raw, optax.EmptyState())
-        u, update_ema = smooth(
-            clipped, state.update_ema, decay=update_ema_decay, debias=update_ema_debias
-        )
-        if verbosity > 0:
-            add_rms_summaries("raw_update_rms", raw)
-            add_rms_summaries("update_rms", u)
-        return u, AdastarState(count, gradient_ema, gradient_square_ema, update_ema)
-
-    stages = [optax.GradientTransformation(init, update)]
+    ]
     if adam_update_transformation is not None:
         stages.append(maybe_instantiate(adam_update_transformation))
     stages.append(
@@ -126,3 +95,59 @@ def adastar_optimizer(
         )
     )
     return optax.chain(*stages)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ema:
+    """A running mean from 0; without a decay, no mean at all."""
+
+    decay: float | None
+    debias: bool | None
+
+    def init(self, params: Any) -> Any:
+        return None if self.decay is None else jax.tree.map(jnp.zeros_like, params)
+
+    def update(self, x: Any, ema: Any, *, count: jax.Array) -> tuple[Any, Any]:
+        """Return what stands for x, and the state."""
+        decay = self.decay
+        if decay is None:
+            return x, None
+        ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, x)
+        return optax.tree.bias_correction(ema, decay, count) if self.debias else ema, ema
+
+
+def _raw_updates(
+    *,
+    gradient_ema: _Ema,
+    gradient_square_ema: _Ema,
+    update_ema: _Ema,
+    eps: float,
+    eps_square: float,
+    clip: optax.GradientTransformation,
+    reports: bool,
+) -> optax.GradientTransformation:
+    """Return the stages of `adastar_optimizer` before its transformation."""
+
+    def init(params: Any) -> Any:
+        return AdastarState(
+            count=jnp.zeros((), jnp.int32),
+            gradient_ema=gradient_ema.init(params),
+            gradient_square_ema=gradient_square_ema.init(params),
+            update_ema=update_ema.init(params),
+        )
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        del params
+        count = state.count + 1
+        squares = jax.tree.map(lambda g: g**2 + eps_square, updates)
+        m, m_state = gradient_ema.update(updates, state.gradient_ema, count=count)
+        v, v_state = gradient_square_ema.update(squares, state.gradient_square_ema, count=count)
+        r = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v)
+        clipped, _ = clip.update(r, optax.EmptyState())
+        u, u_state = update_ema.update(clipped, state.update_ema, count=count)
+        if reports:
+            add_rms_summaries("raw_update_rms", r)
+            add_rms_summaries("update_rms", u)
+        return u, AdastarState(count, m_state, v_state, u_state)
+
+    return optax.GradientTransformation(init, update)

@@ -62,28 +62,18 @@ def muon(
     Raises:
         UserError: In `init`: the Learner was not told the logical axes of the parameters.
     """
-
-    def scaled(path: str, u: jax.Array) -> jax.Array:
-        rows, columns = _matrix(path)
-        num_columns = math.prod(u.shape[i] for i in columns)
-        return update_rms * math.sqrt(max(u.shape[rows], num_columns)) * u
-
-    orthogonal = optax.chain(
-        contrib.scale_by_muon(
-            beta=momentum,
-            nesterov=nesterov,
-            ns_steps=newton_schulz_steps,
-            eps=eps,
-            mu_dtype=mu_dtype,
-            weight_dimension_numbers=_matrices,
-        ),
-        optax.stateless(lambda updates, params: map_with_path(scaled, updates)),
+    orthogonal = contrib.scale_by_muon(
+        beta=momentum,
+        nesterov=nesterov,
+        ns_steps=newton_schulz_steps,
+        eps=eps,
+        mu_dtype=mu_dtype,
+        weight_dimension_numbers=_matrices,
     )
+    adam = optax.scale_by_adam(b1, b2, eps, mu_dtype=mu_dtype)
+    matrices = optax.chain(orthogonal, _scale_to_rms(update_rms))
     return optax.chain(
-        optax.partition(
-            {"muon": orthogonal, "adam": optax.scale_by_adam(b1, b2, eps, mu_dtype=mu_dtype)},
-            _labels,
-        ),
+        optax.partition({"muon": matrices, "adam": adam}, _labels),
         descend(
             learning_rate=learning_rate,
             update_schedule=update_schedule,
@@ -92,6 +82,16 @@ def muon(
             learning_rate_per_param_scale=learning_rate_per_param_scale,
         ),
     )
+
+
+def _scale_to_rms(rms: float) -> optax.GradientTransformation:
+    """Return rms · √max(m, n) · update, so that an orthogonal [m, n] has this root mean square."""
+
+    def scaled(path: str, u: jax.Array) -> jax.Array:
+        rows, columns = _matrix(path)
+        return rms * math.sqrt(max(u.shape[rows], math.prod(u.shape[i] for i in columns))) * u
+
+    return optax.stateless(lambda updates, params: map_with_path(scaled, updates))
 
 
 def _labels(params: Any) -> Any:

@@ -1,6 +1,6 @@
 """REQUIRED: the value of a config field that its user must set."""
 
-from typing import Any, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 T = TypeVar("T")
 
@@ -43,5 +43,10 @@ class RequiredFieldValue:
 
 
 REQUIRED: Any = RequiredFieldValue()
-# `Required[int]`: an int, or not set yet.
-Required = Union[T, RequiredFieldValue]  # noqa: UP007  (an alias generic in T needs Union)
+
+if TYPE_CHECKING:
+    # To a type checker a REQUIRED field has its type: what runs has passed `validate`.
+    Required = Annotated[T, "or not set yet"]
+else:
+    # `Required[int]`: an int, or not set yet.
+    Required = Union[T, RequiredFieldValue]  # noqa: UP007  (an alias generic in T needs Union)

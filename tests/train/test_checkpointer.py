@@ -1,6 +1,7 @@
 """Checkpoints survive kills and damage, and say what happened."""
 
 import shutil
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def _save(path, *steps: int, **fields) -> None:
     checkpointer.close()
 
 
-def _restore(path):
+def _restore(path) -> tuple[Any, list[str]]:
     said = []
     checkpointer = _open(path)
     try:
@@ -84,7 +85,8 @@ def test_a_damaged_checkpoint_is_set_aside_so_that_its_step_can_be_saved_again(t
     victim = _largest_file(tmp_path / "checkpoints" / "4")
     victim.write_bytes(b"")
     checkpointer = _open(tmp_path)
-    assert checkpointer.restore(_abstract()).step == 2
+    restored = checkpointer.restore(_abstract())
+    assert restored is not None and restored.step == 2
     checkpointer.save(4, state=_state(4), data_state={})
     checkpointer.close()
     assert (tmp_path / "damaged_checkpoints" / "4").is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,8 @@ from typing import Any, NoReturn
 
 from axl_exp.errors import UserError
 from axl_exp.report.text import printable
+
+_OVERRIDE = re.compile(r"--config\.(?P<path>[^=]+)(?:=(?P<text>.*))?", re.DOTALL)
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it.
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE.
@@ -62,6 +65,24 @@ def did_you_mean(name: str, choices: Iterable[str], *, limit: int = 3) -> str:
     """Return ` Did you mean a, b?` with the names nearest to `name`; empty where none is near."""
     found = nearest_names(name, choices, limit=limit)
     return f" Did you mean {', '.join(found)}?" if found else ""
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the flags without overrides, and (path, text) of every `--config.<path>=<text>`.
+
+    A value may stand after a space, as config_flags' users write it too.
+    """
+    flags: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    rest = iter(argv)
+    for word in rest:
+        match = _OVERRIDE.fullmatch(word)
+        if match is None:
+            flags.append(word)
+        else:
+            text = match["text"] if match["text"] is not None else next(rest, "")
+            overrides.append((match["path"], text))
+    return flags, overrides
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -1,99 +1,170 @@
-"""`python -m axl_exp.golden check|update|diff`: keep the reviewed text of every config true."""
+"""`python -m axl_exp.golden check|update|diff|explain|show|lint`: the reviewed text of configs."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axl_exp.cli import CommandParser, run_command
+from axl_exp.cli import CommandParser, run_command, split_overrides
 
 if TYPE_CHECKING:
-    from axl_exp.golden.trees import Tree
+    from axl_exp.resolve import Resolved
 
 _DESCRIPTION = """\
-Golden configs: the resolved text of every config, in configs_golden/, to be reviewed like code.
+Golden configs: what every config is on every hardware, in configs_golden/, reviewed like code.
 
-  check [GLOB ...]   compare the configs with their golden files; print what differs
-  update [GLOB ...]  write the golden files anew; print what changed
-  diff [A [B]]       compare two git refs (default: where this branch left main, and the files
-                     here), or two files, or two run directories
+  check [GLOB ...]     compare the configs with their golden files; print what differs
+  update [GLOB ...]    write the golden files anew; print what changed and what it comes to
+  diff [A [B]]         compare two git refs (default: where this branch left main, and the files
+                       here), or two of: config text, AXLearn's golden text, run directory, config
+  explain CONFIG PATH  the value at a path, its default, and every writer with file and line
+  show CONFIG          the resolved text
+  lint                 mistakes in rules and recipes that no single config shows; part of check
+
+explain and show take --mesh=SELECTOR and --config.<path>=<value>.
 
 exit codes: 0 all the same, 1 something differs, 2 usage or a config that does not resolve
 """
+_MAX_NAMES = {"diff": 2, "explain": 2, "show": 1, "lint": 0}
+_MIN_NAMES = {"explain": 2, "show": 1}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    words, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
     parser = CommandParser(prog="python -m axl_exp.golden", description=_DESCRIPTION)
-    parser.add_argument("action", choices=("check", "update", "diff"), metavar="check|update|diff")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="globs, or the sides of a diff")
+    parser.add_argument("action", choices=tuple(_COMMANDS), metavar="|".join(_COMMANDS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="globs, sides, a config, a path")
     parser.add_argument("--module", help="check or update the configs of this module instead")
+    parser.add_argument("--mesh", help="hardware selector, such as tpu-v5e-256-4")
     parser.add_argument(
         "--dir", type=Path, default=Path("configs_golden"), help="the golden folder (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+    parser.add_argument("--md", action="store_true", help="diff: as a pull request's comment")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
-    flags = parser.parse_args(argv)
-    if flags.action == "diff" and len(flags.names) > 2:
-        parser.error("diff takes at most two sides")
-    command = {"check": _check, "update": _update, "diff": _diff}[flags.action]
-    return run_command(lambda: command(flags), debug=flags.debug)
+    flags = parser.parse_args(words)
+    action = flags.action
+    if len(flags.names) > _MAX_NAMES.get(action, len(flags.names)):
+        parser.error(f"{action} takes at most {_MAX_NAMES[action]} of NAME")
+    if len(flags.names) < _MIN_NAMES.get(action, 0):
+        parser.error(f"{action} takes {'CONFIG PATH' if action == 'explain' else 'CONFIG'}")
+    if action not in ("explain", "show") and (overrides or flags.mesh):
+        parser.error(f"--mesh and --config.<path> are for explain and show, not for {action}")
+    flags.overrides = overrides
+    return run_command(lambda: _COMMANDS[action](flags), debug=flags.debug)
 
 
 def _check(flags: argparse.Namespace) -> int:
-    from axl_exp.golden.differences import compare_trees, render
+    from axl_exp.golden.check import check
+    from axl_exp.golden.lint import lint
+    from axl_exp.golden.render import as_text
 
-    expected, actual = _trees(flags)
-    differences = compare_trees(actual, expected)
+    result = check(flags.names, module=flags.module, folder=flags.dir)
+    findings = [] if flags.names else lint(module=flags.module)
     if flags.json:
-        print(json.dumps(differences.to_json(), indent=2))
-    elif differences:
-        print(render(differences, added_word="missing", removed_word="orphan"), end="")
-    if not differences:
-        _say(flags, f"{len(expected)} golden files are up to date.")
+        print(json.dumps({**result.to_json(), "lint": findings}, indent=2))
+    else:
+        print(as_text(result.comparison, with_configs=False), end="")
+        print("".join(f"{line}\n" for line in (*result.file_lines(), *findings)), end="")
+    if result.is_same and not findings:
+        _say(flags, f"{result.num_files} golden files of {result.num_configs} configs are true.")
         return 0
-    _say(flags, f"If this is meant: {_update_command(flags, differences.configs)}")
+    if not result.is_same:
+        _say(flags, f"If this is meant: {_update_command(flags, result.configs)}")
     return 1
 
 
 def _update(flags: argparse.Namespace) -> int:
-    from axl_exp.golden.differences import compare_trees, render
-    from axl_exp.golden.trees import write_tree
+    from axl_exp.golden.check import check, write
+    from axl_exp.golden.render import as_text
 
-    expected, actual = _trees(flags)
-    differences = compare_trees(actual, expected)
-    write_tree(flags.dir, expected=expected, actual=actual)
-    print(
-        json.dumps(differences.to_json(), indent=2) if flags.json else render(differences), end=""
-    )
-    _say(flags, f"{len(expected)} golden files are up to date in {flags.dir}.")
+    result = check(flags.names, module=flags.module, folder=flags.dir)
+    write(result, folder=flags.dir)
+    if flags.json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print(as_text(result.comparison), end="")
+    _say(flags, f"{result.num_changed} of {result.num_files} files written in {flags.dir}.")
     return 0
 
 
 def _diff(flags: argparse.Namespace) -> int:
-    from axl_exp.golden.differences import compare_trees, render
+    from axl_exp.golden.comparison import compare_goldens
+    from axl_exp.golden.render import as_markdown, as_text
     from axl_exp.golden.sides import read_sides
 
     before, after, said = read_sides(flags.names, folder=flags.dir)
-    differences = compare_trees(before, after)
+    comparison = compare_goldens(before, after)
     if flags.json:
-        print(json.dumps(differences.to_json(), indent=2))
+        print(json.dumps(comparison.to_json(), indent=2))
+    elif flags.md:
+        print(as_markdown(comparison, said=said), end="")
+        return 1 if comparison else 0
     else:
-        print(render(differences), end="")
-    _say(flags, f"{said}: {'different' if differences else 'the same'}.")
-    return 1 if differences else 0
+        print(as_text(comparison), end="")
+    _say(flags, f"{said}: {'different' if comparison else 'the same'}.")
+    return 1 if comparison else 0
 
 
-def _trees(flags: argparse.Namespace) -> tuple[Tree, Tree]:
-    """Return what the golden files should be, and what they are."""
-    from axl_exp.golden.trees import expected_tree, read_folder, selected_configs
+def _explain(flags: argparse.Namespace) -> int:
+    from axl_exp.golden.explain import explain, explanation_text
 
-    names = selected_configs(flags.names, module=flags.module, folder=flags.dir)
-    expected = expected_tree(names, module=flags.module)
-    return expected, read_folder(flags.dir, globs=flags.names)
+    explanation = explain(_resolve(flags), flags.names[1])
+    if flags.json:
+        writes = [dict(zip(("by", "where", "value"), w, strict=True)) for w in explanation.writes]
+        told = {"path": explanation.path, "value": explanation.value, "writes": writes}
+        print(json.dumps(told, indent=2))
+    else:
+        print(explanation_text(explanation), end="")
+    return 0
+
+
+def _show(flags: argparse.Namespace) -> int:
+    from axl_exp.config.text import config_text
+
+    print(config_text(_resolve(flags).config), end="")
+    return 0
+
+
+def _lint(flags: argparse.Namespace) -> int:
+    from axl_exp.golden.lint import lint
+
+    findings = lint(module=flags.module)
+    if flags.json:
+        print(json.dumps(findings, indent=2))
+    else:
+        print("".join(f"{finding}\n" for finding in findings), end="")
+    return 1 if findings else 0
+
+
+_COMMANDS = {
+    "check": _check,
+    "update": _update,
+    "diff": _diff,
+    "explain": _explain,
+    "show": _show,
+    "lint": _lint,
+}
+
+
+def _resolve(flags: argparse.Namespace) -> Resolved:
+    from axl_exp.config import Override
+    from axl_exp.resolve import resolve
+
+    resolved = resolve(
+        flags.names[0],
+        selector=flags.mesh,
+        overrides=[Override(path, text) for path, text in flags.overrides],
+        module=flags.module,
+    )
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return resolved
 
 
 def _update_command(flags: argparse.Namespace, configs: list[str]) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from axl_exp.cli import CommandParser, run_command
-
-_OVERRIDE = re.compile(r"--config\.(?P<path>[^=]+)(?:=(?P<text>.*))?", re.DOTALL)
+from axl_exp.cli import CommandParser, run_command, split_overrides
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -36,24 +33,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--module", help="a module of your own with configs, beside the built-in")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser
-
-
-def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the flags without overrides, and (path, text) of every `--config.<path>=<text>`.
-
-    A value may stand after a space, as config_flags' users write it too.
-    """
-    flags: list[str] = []
-    overrides: list[tuple[str, str]] = []
-    rest = iter(argv)
-    for word in rest:
-        match = _OVERRIDE.fullmatch(word)
-        if match is None:
-            flags.append(word)
-        else:
-            text = match["text"] if match["text"] is not None else next(rest, "")
-            overrides.append((match["path"], text))
-    return flags, overrides
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from axl_exp.train.trainer import SpmdTrainer
 from experiments.fuji.recipe import fuji, fuji_single_host, fuji_test
-from experiments.fuji.sizes import SIZES, VERSIONS
+from experiments.fuji.sizes import SIZES
 from experiments.fuji.tiny import fuji_tiny
 
 __all__ = ["config_aliases", "named_trainer_configs"]
@@ -16,7 +16,7 @@ __all__ = ["config_aliases", "named_trainer_configs"]
 def named_trainer_configs() -> dict[str, Callable[[], SpmdTrainer.Config]]:
     """Return the functions that make each config, by name."""
     configs: dict[str, Callable[[], SpmdTrainer.Config]] = {"fuji-tiny": fuji_tiny}
-    for version in VERSIONS:
+    for version in ("v1", "v3"):
         configs[f"fuji-test-{version}"] = functools.partial(fuji_test, version)
     for name, size in SIZES.items():
         for version in size.versions:
@@ -30,7 +30,12 @@ def named_trainer_configs() -> dict[str, Callable[[], SpmdTrainer.Config]]:
 
 def config_aliases() -> dict[str, str]:
     """Return what a bare size means: its version 3, with the sentencepiece vocabulary if it can."""
-    aliases = {"fuji-test": "fuji-test-v3"}
+    # What tells these versions apart is what the test configs have in common.
+    aliases = {
+        "fuji-test": "fuji-test-v3",
+        "fuji-test-v2": "fuji-test-v1",
+        "fuji-test-v3-tiktoken": "fuji-test-v3",
+    }
     for name, size in SIZES.items():
         version = "v3" if "v3" in size.versions else "v3-tiktoken"
         aliases[f"fuji-{name}"] = f"fuji-{name}-{version}"

@@ -1,24 +1,15 @@
-"""Golden trees: path of a golden file -> its text. From the configs, a folder, or a git ref."""
+"""Golden trees, path of a golden file -> its text: read from a folder or a git ref, and written."""
 
 from __future__ import annotations
 
 import fnmatch
-import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from axl_exp.config.delta import delta_text
-from axl_exp.config.text import config_text
 from axl_exp.errors import UserError
-from axl_exp.mesh import MeshRule, select_rule
-from axl_exp.registry import list_configs, load_mesh_rules
-from axl_exp.resolve import resolve
-
-CONFIG_FILE = "config.txt"
-MESH_FOLDER = "mesh"
-
-Tree = dict[str, str]
+from axl_exp.golden.layout import Tree
+from axl_exp.registry import list_configs
 
 
 class GoldenError(UserError):
@@ -38,39 +29,21 @@ def selected_configs(globs: Sequence[str], *, module: str | None, folder: Path) 
     for glob in globs:
         if not fnmatch.filter({*names, *orphans}, glob):
             raise GoldenError(f"No config matches {glob!r}. There are: {', '.join(names)}.")
-    return [n for n in names if not globs or any(fnmatch.fnmatch(n, glob) for glob in globs)]
+    return [name for name in names if _is_selected(name, globs)]
 
 
-def expected_tree(names: Sequence[str], *, module: str | None) -> Tree:
-    """Return the tree that the configs `names` should have."""
-    rules = load_mesh_rules(module=module)
-    tree = {}
-    for name in names:
-        tree[f"{name}/{CONFIG_FILE}"] = config_text(resolve(name, module=module).config)
-        for selector in golden_selectors(rules, config=name):
-            resolved = resolve(name, selector=selector, module=module)
-            tree[f"{name}/{MESH_FOLDER}/{selector}.txt"] = delta_text(resolved.mesh_changes)
-    return tree
-
-
-def golden_selectors(rules: Sequence[MeshRule], *, config: str) -> list[str]:
-    """Return the selectors on which `config` is reviewed: those that its rules are written for."""
-    return [
-        selector
-        for rule in rules
-        if re.fullmatch(rule.configs, config)
-        for selector in rule.golden_selectors
-        if select_rule(rules, selector=selector, config=config) is rule
-    ]
-
-
-def read_folder(folder: Path, *, globs: Sequence[str] = ()) -> Tree:
-    """Return the tree in `folder`; with globs, only of the configs that one of them matches."""
+def read_folder(folder: Path) -> Tree:
+    """Return the tree in `folder`, whole; empty where there is none."""
     return {
-        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        path.relative_to(folder).as_posix(): path.read_bytes().decode("utf-8", "replace")
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and _is_selected(path.relative_to(folder).parts[0], globs)
+        if path.is_file()
     }
+
+
+def select(tree: Tree, globs: Sequence[str]) -> Tree:
+    """Return the files of the configs that any of `globs` matches; all of them without globs."""
+    return {file: text for file, text in tree.items() if _is_selected(file.split("/")[0], globs)}
 
 
 def read_git_ref(ref: str, *, folder: Path) -> Tree:

@@ -97,7 +97,8 @@ class _Reader:
             try:
                 parts[str(path.relative_to(name))] = self._read_file(file)
             except (ConfigError, ValueError) as error:
-                self.errors[file] = str(error)
+                said = str(error)
+                self.errors[file] = said if said.startswith(file) else f"{file}: {said}"
         if any(file in self.errors for file in files.values()) or CONFIG_FILE not in parts:
             return None
         config, facts = parts.pop(CONFIG_FILE)

@@ -9,6 +9,7 @@ from axl_exp.data.corpus import (
 )
 from axl_exp.data.errors import DataError
 from axl_exp.data.input import DataIterator, Input, use_embedded_corpus
+from axl_exp.data.mixture import Component, TextMixture, dataset_text
 from axl_exp.data.source import TextDocument, TfdsTextSource
 from axl_exp.data.vocabulary import SentencePieceVocabulary
 
@@ -16,13 +17,16 @@ __all__ = [
     "EMBEDDED_DATASET",
     "EMBEDDED_VOCABULARY",
     "EMBEDDED_VOCABULARY_SIZE",
+    "Component",
     "DataError",
     "DataIterator",
     "Input",
     "SentencePieceVocabulary",
     "TextDocument",
+    "TextMixture",
     "TfdsTextSource",
     "data_home",
+    "dataset_text",
     "prepare_embedded_corpus",
     "use_embedded_corpus",
 ]

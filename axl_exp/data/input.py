@@ -12,21 +12,23 @@ from etils import epath
 from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
 from axl_exp.data.corpus import EMBEDDED_DATASET, EMBEDDED_VOCABULARY, prepare_embedded_corpus
 from axl_exp.data.errors import DataError
+from axl_exp.data.mixture import TextMixture, dataset_text
 from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
 from axl_exp.data.source import TfdsTextSource
 from axl_exp.data.vocabulary import SentencePieceVocabulary
 
 
 class Input(Configurable):
-    """Batches of packed, tokenized text: deterministic, seekable, each process its own share.
+    """Batches of tokenized text: deterministic, seekable, each process its own share.
 
     Training goes on forever, over every document once per epoch in an order that follows from the
-    seed. Evaluation is one pass over the documents in their order.
+    seed, packed into rows. Evaluation is one pass over the documents in their order.
     """
 
     @config_class
     class Config(Configurable.Config):
-        # Where documents come from: makes something with len(), [i] -> TextDocument, fingerprint().
+        # Where documents come from: makes something with len(), [i] -> TextDocument, fingerprint();
+        # or a TextMixture of several.
         source: InstantiableConfig = TfdsTextSource.default_config()
         # What makes token ids of them: see SentencePieceVocabulary for what it must have.
         vocabulary: InstantiableConfig = SentencePieceVocabulary.default_config()
@@ -36,8 +38,14 @@ class Input(Configurable):
         global_batch_size: Required[int] = REQUIRED
         # Training: shuffled and endless. Evaluation: in order, one pass, the last batch padded.
         is_training: Required[bool] = REQUIRED
-        # Order of the documents in training.
+        # Order of the documents in training, if they are shuffled.
         seed: int = 0
+        # Training: every epoch in an order of its own, or always in that of the dataset.
+        shuffle: bool = True
+        # Evaluation: None packs documents as training does. A number cuts each one into rows that
+        # begin so many tokens apart, of which only the last so many targets count, so that all but
+        # a document's first have a long context (see windows.py); AXLearn's is a quarter of a row.
+        eval_stride_tokens: int | None = None
         # Evaluation stops after this many batches; None means the whole split.
         num_batches: int | None = None
         # Batches made ahead by a background thread.
@@ -85,16 +93,21 @@ class Input(Configurable):
     def iterator(self) -> "DataIterator":
         """Return a new iterator at the beginning."""
         cfg = self._config
-        documents = grain.MapDataset.source(self.source)
-        tokens = documents.map(functools.partial(tokenize, vocabulary=self.vocabulary))
         if cfg.is_training:
+            mixed = isinstance(self.source, TextMixture)
+            sources = self.source.sources.values() if mixed else [(self.source, 1.0)]
             batches = training_batches(
-                tokens, self._share, seed=cfg.seed, num_read_threads=cfg.num_read_threads
+                [(self._tokens(source), weight) for source, weight in sources],
+                self._share,
+                seed=cfg.seed,
+                shuffle=cfg.shuffle,
+                num_read_threads=cfg.num_read_threads,
             )
         else:
             batches = evaluation_batches(
-                tokens,
+                self._tokens(self.source),
                 self._share,
+                stride_tokens=cfg.eval_stride_tokens,
                 num_batches=cfg.num_batches,
                 num_read_threads=cfg.num_read_threads,
             )
@@ -103,8 +116,13 @@ class Input(Configurable):
         )
         # The place of the data does not matter: it may have moved.
         content = {k: v for k, v in self.fingerprint().items() if k != "source"}
-        belongs_to = {**content, "seed": cfg.seed, **dataclasses.asdict(self._share)}
+        order = {field: getattr(cfg, field) for field in ("seed", "shuffle", "eval_stride_tokens")}
+        belongs_to = {**content, **order, **dataclasses.asdict(self._share)}
         return DataIterator(iter(prefetched), belongs_to=belongs_to)
+
+    def _tokens(self, source: Any) -> grain.MapDataset:
+        documents = grain.MapDataset.source(source)
+        return documents.map(functools.partial(tokenize, vocabulary=self.vocabulary))
 
 
 class DataIterator:
@@ -113,7 +131,7 @@ class DataIterator:
     A batch is a dict of int32 arrays [batch_size of this process, max_sequence_length]:
 
         inputs        token ids; the first of each document is the end-of-sentence id
-        targets       the token that follows each input
+        targets       the token that follows each input; 0 where another row counts it
         target_bytes  UTF-8 bytes of each target
         segment_ids   1, 2, ... for the documents in a row; 0 is padding, which does not count
         positions     0, 1, ... from the beginning of each segment
@@ -168,17 +186,17 @@ def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
     What reads (a part of) the training split keeps reading it, everything else the held-out text.
     """
     cfg = cfg.clone()
-    reads_train = cfg.is_training or str(cfg.source.split).startswith("train")
+    reads_train = cfg.is_training or str(getattr(cfg.source, "split", "")).startswith("train")
     split = "train" if reads_train else "validation"
-    cfg.source.set(dataset_name=EMBEDDED_DATASET, split=split, text_key="text")
-    cfg.source.set(replace_newlines_with=None)
-    cfg.vocabulary.set(model_name=EMBEDDED_VOCABULARY)
+    cfg.source = TfdsTextSource.default_config().set(dataset_name=EMBEDDED_DATASET, split=split)
+    cfg.vocabulary = SentencePieceVocabulary.default_config().set(model_name=EMBEDDED_VOCABULARY)
     return cfg
 
 
 def _embedded_data_dir(cfg: Input.Config) -> epath.Path:
-    name = cfg.source.dataset_name if "dataset_name" in cfg.source else EMBEDDED_DATASET
-    if name != EMBEDDED_DATASET:
+    name = dataset_text(cfg.source)
+    names_data = isinstance(cfg.source, TextMixture.Config) or "dataset_name" in cfg.source
+    if names_data and name != EMBEDDED_DATASET:
         raise DataError(
             f"Dataset {name!r} needs --data_dir=<the directory that it was prepared in>. Without "
             f"one there is only the embedded corpus: source.dataset_name={EMBEDDED_DATASET}."
@@ -191,6 +209,7 @@ def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:
         "max_sequence_length": 1,
         "global_batch_size": 1,
         "num_batches": 1,
+        "eval_stride_tokens": 1,
         "num_prefetch_batches": 0,
         "num_read_threads": 0,
     }
@@ -198,17 +217,44 @@ def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:
         value = getattr(cfg, name)
         if value is not None and value < limit:
             raise DataError(f"input.{name} is {value}: it must be at least {limit}.")
-    if cfg.num_batches is not None and cfg.is_training:
-        raise DataError(
-            f"input.num_batches is {cfg.num_batches}, which limits evaluation only. Leave it None "
-            "where is_training is True; the trainer's max_step ends training."
-        )
+    if cfg.is_training:
+        _check_training(cfg)
+    else:
+        _check_evaluation(cfg)
     if not 0 <= cfg.seed < 2**32:
         raise DataError(f"input.seed is {cfg.seed}: it must be in 0 ... 2**32 - 1.")
     if cfg.global_batch_size % process_count:
         raise DataError(
             f"input.global_batch_size {cfg.global_batch_size} does not divide by the "
             f"{process_count} processes that read data. Use a multiple of {process_count}."
+        )
+
+
+def _check_training(cfg: Input.Config) -> None:
+    if cfg.num_batches is not None:
+        raise DataError(
+            f"input.num_batches is {cfg.num_batches}, which limits evaluation only. Leave it None "
+            "where is_training is True; the trainer's max_step ends training."
+        )
+    if cfg.eval_stride_tokens is not None:
+        raise DataError(
+            f"input.eval_stride_tokens is {cfg.eval_stride_tokens}, which is for evaluation only: "
+            "training packs its rows. Leave it None where is_training is True."
+        )
+
+
+def _check_evaluation(cfg: Input.Config) -> None:
+    stride = cfg.eval_stride_tokens
+    if stride is not None and stride > cfg.max_sequence_length:
+        raise DataError(
+            f"input.eval_stride_tokens {stride} is above max_sequence_length "
+            f"{cfg.max_sequence_length}, so that targets between two rows would be left out. "
+            f"Use {cfg.max_sequence_length} or less."
+        )
+    if isinstance(cfg.source, TextMixture.Config):
+        raise DataError(
+            "A mixture is for training: its sources never end. Evaluate each of them by itself, "
+            "with an evaler of its own."
         )
 
 

@@ -1,9 +1,10 @@
-"""From documents to batches of packed rows, on Grain.
+"""From documents to batches of rows, on Grain.
 
 A document of L tokens gives L + 1 pairs of input and target: the inputs are the end-of-sentence id
 and the tokens, the targets are the tokens and the end-of-sentence id. Pairs are concatenated and
 cut into rows, so that every token is a target once, no overlap between rows is needed, and a
-document goes on in the next row where a row ends.
+document goes on in the next row where a row ends. (An evaluation may instead cut each document into
+windows: see `windows.py`.)
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import grain
 import numpy as np
 
 from axl_exp.data.source import TextDocument
+from axl_exp.data.windows import Windows
 
 # Documents that each reading thread may be ahead.
 _NUM_READ_AHEAD = 8
@@ -56,27 +58,58 @@ def tokenize(document: TextDocument, *, vocabulary: Vocabulary) -> dict[str, np.
 
 
 def training_batches(
-    tokens: grain.MapDataset, share: Share, *, seed: int, num_read_threads: int
+    mixed: Sequence[tuple[grain.MapDataset, float]],
+    share: Share,
+    *,
+    seed: int,
+    shuffle: bool,
+    num_read_threads: int,
 ) -> grain.IterDataset:
     """Return this process's share of an endless stream of batches of tokenized documents.
 
-    Each epoch has every document once, in a new order, and the next one follows without a gap. The
-    documents of that one global order are dealt to the processes in turn, and each packs its own.
+    Each epoch has every document once, in a new order if `shuffle`, and the next one follows
+    without a gap. The documents of that one global order are dealt to the processes in turn, and
+    each packs its own.
+
+    Args:
+        mixed: Tokenized documents with a weight. Of several, each is packed by itself, and has its
+            share of the rows: which row is whose follows from the weights alone.
     """
-    own = tokens.shuffle(seed=seed).repeat()[share.process_index :: share.process_count]
-    return _pack(own, share, num_read_threads).batch(share.batch_size).map(_split_pairs)
+
+    def rows_of(tokens: grain.MapDataset) -> grain.IterDataset:
+        ordered = tokens.shuffle(seed=seed) if shuffle else tokens
+        own = ordered.repeat()[share.process_index :: share.process_count]
+        return _pack(own, share, num_read_threads)
+
+    rows = [rows_of(tokens) for tokens, _ in mixed]
+    weights = [weight for _, weight in mixed]
+    mixture = grain.IterDataset.mix(rows, weights) if len(rows) > 1 else rows[0]
+    return mixture.batch(share.batch_size).map(_split_pairs)
 
 
 def evaluation_batches(
-    tokens: grain.MapDataset, share: Share, *, num_batches: int | None, num_read_threads: int
+    tokens: grain.MapDataset,
+    share: Share,
+    *,
+    stride_tokens: int | None,
+    num_batches: int | None,
+    num_read_threads: int,
 ) -> grain.IterDataset:
     """Return this process's rows of one pass over the documents, in order; the last is padded.
 
-    Every process packs the whole text and keeps its rows of each global batch: all see the same
-    number of batches, and the same text is evaluated whatever the number of processes.
+    Every process makes the rows of the whole text and keeps its own of each global batch: all see
+    the same number of batches, and the same text is evaluated whatever the number of processes.
+
+    Args:
+        stride_tokens: None packs the documents; a number cuts each into windows so far apart.
     """
     global_batch_size = share.batch_size * share.process_count
-    batches = _pack(tokens, share, num_read_threads).batch(
+    if stride_tokens is None:
+        rows = _pack(tokens, share, num_read_threads)
+    else:
+        windows = Windows(max_sequence_length=share.max_sequence_length, stride=stride_tokens)
+        rows = grain.experimental.FlatMapIterDataset(_read(tokens, num_read_threads), windows)
+    batches = rows.batch(
         global_batch_size,
         batch_fn=functools.partial(grain.experimental.batch_and_pad, batch_size=global_batch_size),
     )
@@ -87,13 +120,18 @@ def evaluation_batches(
     return batches.map(lambda batch: _split_pairs({k: v[own] for k, v in batch.items()}))
 
 
+def _read(tokens: grain.MapDataset, num_read_threads: int) -> grain.IterDataset:
+    return tokens.to_iter_dataset(
+        grain.ReadOptions(
+            num_threads=num_read_threads, prefetch_buffer_size=_NUM_READ_AHEAD * num_read_threads
+        )
+    )
+
+
 def _pack(tokens: grain.MapDataset, share: Share, num_read_threads: int) -> grain.IterDataset:
     """Return the rows of tokenized documents, in their order."""
-    options = grain.ReadOptions(
-        num_threads=num_read_threads, prefetch_buffer_size=_NUM_READ_AHEAD * num_read_threads
-    )
     return grain.experimental.ConcatThenSplitIterDataset(
-        tokens.to_iter_dataset(options), length_struct={"pairs": share.max_sequence_length}
+        _read(tokens, num_read_threads), length_struct={"pairs": share.max_sequence_length}
     )
 
 

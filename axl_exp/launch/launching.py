@@ -10,7 +10,7 @@ import jax
 from axl_exp.config.delta import change_text
 from axl_exp.config.override import Override
 from axl_exp.config.text import config_text
-from axl_exp.data import EMBEDDED_DATASET, use_embedded_corpus
+from axl_exp.data import EMBEDDED_DATASET, dataset_text, use_embedded_corpus
 from axl_exp.launch.narrate import Narrator, plan_facts
 from axl_exp.report.terminal import make_console
 from axl_exp.report.text import format_seconds
@@ -131,7 +131,7 @@ def _introduce(
         narrator.say(f"override {override.flag}")
     for warning in resolved.warnings:
         narrator.say(f"warning: {warning}", style="yellow")
-    dataset = trainer.config.input.source.dataset_name
+    dataset = dataset_text(trainer.config.input.source)
     if dataset == EMBEDDED_DATASET:
         narrator.say(
             "Data: the embedded corpus, the text that ships with this Python. "

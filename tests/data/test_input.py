@@ -3,11 +3,12 @@
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from axl_exp.data import DataError, use_embedded_corpus
+from axl_exp.data import Component, DataError, Input, TextMixture, use_embedded_corpus
 from tests.data.conftest import TRAIN_TEXTS, VALIDATION_TEXTS, small_input
 
 
@@ -35,6 +36,67 @@ def test_held_out_text_is_a_target_exactly_once_with_its_bytes(data_dir):
         expected += [*opened.vocabulary.encode(text.replace("\n", "<n>")), opened.vocabulary.eos_id]
     assert targets.tolist() == expected
     assert num_bytes.sum() == sum(len(text.encode()) for text in VALIDATION_TEXTS)
+
+
+def test_windows_count_the_targets_and_bytes_that_packed_rows_do(data_dir):
+    counted = []
+    for stride in (None, 8):
+        cfg = small_input(is_training=False, eval_stride_tokens=stride)
+        batches = list(cfg.instantiate(data_dir=data_dir).iterator())
+        targets = np.concatenate([b["targets"][b["segment_ids"] > 0] for b in batches])
+        num_bytes = np.concatenate([b["target_bytes"][b["segment_ids"] > 0] for b in batches])
+        counted.append((targets[targets != 0].tolist(), num_bytes.sum()))
+    assert counted[0] == counted[1]
+
+
+def mixture_input(**weights: float) -> Input.Config:
+    """The training split and the held-out one as a mixture."""
+    cfg = small_input()
+    parts = {
+        name: Component(source=cfg.source.clone(split=name), weight=weight)
+        for name, weight in weights.items()
+    }
+    return cfg.set(source=TextMixture.default_config().set(components=parts))
+
+
+def test_a_mixture_trains_on_its_parts_and_resumes_exactly(data_dir):
+    opened = mixture_input(train=1.0, validation=2.0).instantiate(data_dir=data_dir)
+    iterator = opened.iterator()
+    alone = [
+        small_input(source=small_input().source.clone(split=split)).instantiate(data_dir=data_dir)
+        for split in ("train", "validation")
+    ]
+    rows_alone = [iter(_rows(each.iterator())) for each in alone]
+    found = [0, 0]
+    expected = [next(rows) for rows in rows_alone]
+    for row in itertools.islice(_rows(iterator), 60):
+        part = 0 if row == expected[0] else 1
+        assert row == expected[part]
+        expected[part] = next(rows_alone[part])
+        found[part] += 1
+    assert found == [20, 40]
+    state = json.loads(json.dumps(iterator.get_state()))
+    resumed = opened.iterator()
+    resumed.set_state(state)
+    for _ in range(5):
+        _assert_same(next(iterator), next(resumed))
+
+
+def _rows(batches) -> Iterator[list[list[int]]]:
+    for batch in batches:
+        yield from np.stack([batch["inputs"], batch["targets"]], axis=1).tolist()
+
+
+def test_the_fingerprint_of_a_mixture_covers_weights_and_parts(data_dir):
+    def fingerprint(**weights):
+        return mixture_input(**weights).instantiate(data_dir=data_dir).fingerprint()
+
+    both = fingerprint(train=1.0, validation=2.0)
+    assert both["dataset"] == "1.0 mine/small:1.2.3, 2.0 mine/small:1.2.3"
+    assert both["split"] == "train, validation"
+    assert both["num_documents"] == len(TRAIN_TEXTS) + len(VALIDATION_TEXTS)
+    others = [fingerprint(train=1.0), fingerprint(train=2.0, validation=2.0)]
+    assert len({each["fingerprint"] for each in [both, *others]}) == 3
 
 
 def test_a_second_pass_over_held_out_text_is_the_same(data_dir):
@@ -74,8 +136,10 @@ def test_an_iterator_goes_back_and_forth(data_dir):
     _assert_same(next(iterator), following)
 
 
-def test_evaluation_resumes_exactly(data_dir):
-    opened = small_input(is_training=False, global_batch_size=2).instantiate(data_dir=data_dir)
+@pytest.mark.parametrize("stride", [None, 8])
+def test_evaluation_resumes_exactly(data_dir, stride):
+    cfg = small_input(is_training=False, global_batch_size=2, eval_stride_tokens=stride)
+    opened = cfg.instantiate(data_dir=data_dir)
     iterator = opened.iterator()
     next(iterator)
     state = json.loads(json.dumps(iterator.get_state()))
@@ -126,6 +190,13 @@ def test_the_fingerprint_of_a_users_dataset_covers_its_description(data_dir, tmp
     shutil.copytree(data_dir, tmp_path / "moved")
     moved = small_input().instantiate(data_dir=tmp_path / "moved").fingerprint()
     assert moved == fingerprint | {"source": moved["source"]}
+
+
+def test_a_mixture_without_a_data_directory_names_the_fix():
+    with pytest.raises(DataError, match=r"Dataset '1.0 mine/small:1.2.3' needs --data_dir="):
+        mixture_input(train=1.0).instantiate()
+    embedded = use_embedded_corpus(mixture_input(train=1.0))
+    assert embedded.source.dataset_name == "python_text:1.0.0"
 
 
 def test_use_embedded_corpus_returns_a_changed_copy():
@@ -211,6 +282,30 @@ def test_another_dataset_without_a_data_directory_names_the_fix():
             "is True; the trainer's max_step ends training.",
         ),
         (
+            {"eval_stride_tokens": 8},
+            "input.eval_stride_tokens is 8, which is for evaluation only: training packs its rows. "
+            "Leave it None where is_training is True.",
+        ),
+        (
+            {"eval_stride_tokens": 64, "is_training": False},
+            "input.eval_stride_tokens 64 is above max_sequence_length 32, so that targets between "
+            "two rows would be left out. Use 32 or less.",
+        ),
+        (
+            {"source": mixture_input(train=1.0).source, "is_training": False},
+            "A mixture is for training: its sources never end. Evaluate each of them by itself, "
+            "with an evaler of its own.",
+        ),
+        (
+            {"source": mixture_input(train=0.0).source},
+            "source.components['train'].weight is 0.0: it must be above 0. Leave the component out "
+            "instead.",
+        ),
+        (
+            {"source": mixture_input().source},
+            "source.components is empty: name at least one source with a weight.",
+        ),
+        (
             {"global_batch_size": 6},
             "input.global_batch_size 6 does not divide by the 4 processes that read data. Use a "
             "multiple of 4.",
@@ -219,7 +314,7 @@ def test_another_dataset_without_a_data_directory_names_the_fix():
 )
 def test_sizes_that_do_not_fit_name_the_fix(data_dir, change, message):
     with pytest.raises(DataError) as error:
-        small_input(**change).instantiate(data_dir=data_dir, process_count=4)
+        small_input().set(**change).instantiate(data_dir=data_dir, process_count=4)
     assert str(error.value) == message
 
 

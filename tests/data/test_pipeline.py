@@ -84,10 +84,24 @@ def _documents_in(rows) -> list[str]:
     return found
 
 
+def _evaluate(texts, share, *, stride_tokens=None, num_batches=None):
+    return evaluation_batches(
+        _tokens(texts),
+        share,
+        stride_tokens=stride_tokens,
+        num_batches=num_batches,
+        num_read_threads=0,
+    )
+
+
 def _train(texts, *, num_batches: int, seed: int, index=0, count=1, width=8, size=2):
     batches = iter(
         training_batches(
-            _tokens(texts), Share(width, size, index, count), seed=seed, num_read_threads=0
+            [(_tokens(texts), 1.0)],
+            Share(width, size, index, count),
+            seed=seed,
+            shuffle=True,
+            num_read_threads=0,
         )
     )
     return _rows_of(next(batches) for _ in range(num_batches))
@@ -98,11 +112,7 @@ def test_evaluation_packs_as_plain_loops_do(seed):
     rng = random.Random(seed)
     texts = _random_texts(rng)
     width, size = rng.choice([1, 2, 8, 13]), rng.choice([1, 2, 3])
-    rows = _rows_of(
-        evaluation_batches(
-            _tokens(texts), Share(width, size, 0, 1), num_batches=None, num_read_threads=0
-        )
-    )
+    rows = _rows_of(_evaluate(texts, Share(width, size, 0, 1)))
     by_hand = _pack_by_hand(texts, width=width)
     assert rows[: len(by_hand)] == by_hand
     padding = rows[len(by_hand) :]
@@ -139,6 +149,34 @@ def test_the_order_follows_from_the_seed():
     assert first != other
 
 
+def test_without_shuffling_every_epoch_has_the_order_of_the_dataset():
+    texts = [chr(100 + i) * (i % 5 + 1) for i in range(9)]
+    batches = iter(
+        training_batches(
+            [(_tokens(texts), 1.0)], Share(8, 2, 0, 1), seed=1, shuffle=False, num_read_threads=0
+        )
+    )
+    order = _documents_in(_rows_of(next(batches) for _ in range(20)))
+    assert len(order) > 3 * len(texts)
+    assert order == (texts * (len(order) // len(texts) + 1))[: len(order)]
+
+
+@pytest.mark.parametrize("weights", [(3.0, 1.0), (0.2, 0.3), (0.726, 0.021)])
+def test_each_part_of_a_mixture_has_its_share_of_the_rows_and_packs_as_it_would_alone(weights):
+    parts = [["aaaa", "aa", "a"] * 3, ["bbbbbbbbb", "bbb"] * 2]
+    mixed = [(_tokens(texts), weight) for texts, weight in zip(parts, weights, strict=True)]
+    share = Share(8, 4, 0, 1)
+    batches = iter(training_batches(mixed, share, seed=2, shuffle=True, num_read_threads=0))
+    rows = _rows_of(next(batches) for _ in range(100))
+    letters = [{chr(t) for t in row["targets"]} - {chr(_EOS)} for row in rows]
+    counts = [sum(letter in found for found in letters) for letter in "ab"]
+    assert sum(counts) == len(rows)  # No row has text of both.
+    # Not drawn at random: after any number of rows a share is off by no more than a row or two.
+    assert abs(counts[0] - len(rows) * weights[0] / sum(weights)) <= 2
+    own = [row for row, found in zip(rows, letters, strict=True) if "b" in found]
+    assert own == _train(parts[1], num_batches=100, seed=2, size=4)[: len(own)]
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_deal_the_documents_of_one_global_order_among_them(count):
     texts = [chr(100 + i) * (i % 7) for i in range(17)]
@@ -153,14 +191,14 @@ def test_processes_deal_the_documents_of_one_global_order_among_them(count):
     assert dealt[:length] == whole[:length]
 
 
+@pytest.mark.parametrize("stride_tokens", [None, 2])
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_processes_evaluate_the_rows_that_one_process_would(count):
+def test_processes_evaluate_the_rows_that_one_process_would(count, stride_tokens):
     texts = _random_texts(random.Random(3)) * 3
-    tokens = _tokens(texts)
 
     def evaluate(index, count):
         share = Share(8, 4 // count, index, count)
-        return list(evaluation_batches(tokens, share, num_batches=None, num_read_threads=0))
+        return list(_evaluate(texts, share, stride_tokens=stride_tokens))
 
     whole = evaluate(0, 1)
     parts = [evaluate(i, count) for i in range(count)]
@@ -173,7 +211,7 @@ def test_processes_evaluate_the_rows_that_one_process_would(count):
 def test_evaluation_can_be_cut_short():
     texts = ["abcdefg"] * 10
     share = Share(8, 2, 0, 1)
-    batches = list(evaluation_batches(_tokens(texts), share, num_batches=3, num_read_threads=0))
+    batches = list(_evaluate(texts, share, num_batches=3))
     assert _rows_of(batches) == _pack_by_hand(texts, width=8)[:6]
 
 

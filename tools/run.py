@@ -188,7 +188,9 @@ def test(arguments: list[str]) -> int:
     """Run every check, also after one has failed, and return 1 if any failed."""
     ensure_environment(dev=True)
     python = str(PYTHON)
-    pytest = [python, "-m", "pytest", *arguments]
+    # A file stays on one worker: what a file's tests share (a run, a corpus) is made once.
+    spread = ["-n", "auto", "--maxprocesses=4", "--dist=loadfile"] if not arguments else []
+    pytest = [python, "-m", "pytest", *spread, *arguments]
     checks = {
         "ruff": [python, "-m", "ruff", "check"],
         "types": [python, "-m", "basedpyright", "--pythonpath", python],

@@ -65,12 +65,13 @@ def launch(request: LaunchRequest) -> int:
     trainer: SpmdTrainer = resolved.config.instantiate()  # pyright: ignore
     with Narrator(make_console()) as narrator:
         _introduce(narrator, resolved, trainer, request)
-        trainer.check_fits(trainer.plan(), config_name=resolved.name)
+        plan = trainer.plan()
+        trainer.check_fits(plan, config_name=resolved.name)
         trainer.open_inputs(data_dir=request.data_dir)
         compile_started = time.perf_counter()
         compiled = trainer.compile()
         compile_seconds = time.perf_counter() - compile_started
-        plan = trainer.plan(compiled)
+        plan = plan.with_compiled(compiled)
         trainer.check_fits(plan, config_name=resolved.name)
         run_dir = _claim_run_dir(request, resolved)
         narrator.log_to(run_dir.log)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Self
 
 import jax
 
 from axl_exp.model.flops import FLOP_FORMULA, FlopsPerToken
-from axl_exp.train.memory import StepMemory
+from axl_exp.train.memory import StepMemory, compiled_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Plan:
     batch: tuple[int, int]
     memory: StepMemory
     available_bytes: int | None
+
+    def with_compiled(self, compiled: jax.stages.Compiled) -> Self:
+        """Return the plan with the compiler's own count of memory."""
+        memory = dataclasses.replace(self.memory, compiled_bytes=compiled_bytes(compiled))
+        return dataclasses.replace(self, memory=memory)
 
 
 def count_params(params: Any) -> int:

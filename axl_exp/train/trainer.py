@@ -32,7 +32,6 @@ from axl_exp.train.memory import (
     available_bytes,
     bytes_per_device,
     check_fits,
-    compiled_bytes,
 )
 from axl_exp.train.plan import Plan, count_params
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state, init_train_state
@@ -108,8 +107,8 @@ class SpmdTrainer(Configurable):
 
     # -- before memory ------------------------------------------------------------------------
 
-    def plan(self, compiled: jax.stages.Compiled | None = None) -> Plan:
-        """Return the facts of the run; memory is the compiler's count once there is a program."""
+    def plan(self) -> Plan:
+        """Return the facts of the run, counted without a program."""
         cfg = self._config
         params = self.abstract_state.params
         batch = (cfg.input.global_batch_size, cfg.input.max_sequence_length)
@@ -128,7 +127,6 @@ class SpmdTrainer(Configurable):
                 params_bytes=params_bytes,
                 opt_state_bytes=bytes_per_device(self.abstract_state.opt_state),
                 gradients_bytes=params_bytes,
-                compiled_bytes=None if compiled is None else compiled_bytes(compiled),
             ),
             available_bytes=available_bytes(self.devices),
         )

@@ -168,7 +168,7 @@ def _train(
         result = run_session(
             trainer,
             compiled=compiled,
-            plan=trainer.plan(compiled),
+            plan=trainer.plan().with_compiled(compiled),
             run_dir=RunDir(Path(directory)),
             env={"config": CONFIG},
             display=Display(say=lambda text: None, on_step=on_step),

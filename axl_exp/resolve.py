@@ -116,13 +116,11 @@ def resolve(
 
 def _infer(cfg: Any, hardware: HardwareSelector) -> Any:
     """Return `cfg` with the -1 of its mesh shape resolved for the hardware."""
-    shape = infer_mesh_shape(
-        cfg.mesh_shape, num_devices=hardware.num_devices, num_slices=hardware.num_slices
-    )
-    if shape == cfg.mesh_shape:
-        return cfg
     with written_by(f"inferred for {hardware}"):
-        return cfg.clone(mesh_shape=shape)
+        shape = infer_mesh_shape(
+            cfg.mesh_shape, num_devices=hardware.num_devices, num_slices=hardware.num_slices
+        )
+        return cfg if shape == cfg.mesh_shape else cfg.clone(mesh_shape=shape)
 
 
 def _apply_file_overrides(cfg: Any, named: NamedConfig) -> Any:

@@ -21,23 +21,28 @@ _SLICES = (1, 2, 3, 4, 8, 16)
 
 
 def lint(*, module: str | None) -> list[str]:
-    """Return one finding per mistake in the rules and configs, those of `module` included."""
+    """Return one finding per mistake in the rules and configs; with a module, in its own.
+
+    A rule of a module may take what a built-in rule is written for: that is what it is for.
+    """
     names = list_configs(module=module)
+    own_names = set(list_configs(module=module, builtin=module is None))
     rules = load_mesh_rules(module=module)
+    num_own_rules = len(rules) - len(load_mesh_rules()) if module else len(rules)
     configs = {name: load_config(name, module=module).config for name in names}
     return [
-        *_lint_twins(configs),
-        *(finding for name in names for finding in _lint_recipe(name, configs[name])),
-        *_lint_rules(rules, configs),
+        *_lint_twins(configs, own_names),
+        *(finding for name in sorted(own_names) for finding in _lint_recipe(name, configs[name])),
+        *_lint_rules(rules[:num_own_rules], configs),
     ]
 
 
-def _lint_twins(configs: dict[str, ConfigBase]) -> Iterator[str]:
+def _lint_twins(configs: dict[str, ConfigBase], own_names: set[str]) -> Iterator[str]:
     """Configs that are another one under a second name: a variant whose difference got lost."""
     name_of: dict[str, str] = {}
-    for name in sorted(configs, key=lambda name: (len(name), name)):
+    for name in sorted(configs, key=lambda name: (name in own_names, len(name), name)):
         twin = name_of.setdefault(config_text(configs[name]), name)
-        if twin != name:
+        if twin != name and name in own_names:
             yield f"{name} is the same config as {twin}: make it different, or an alias of it"
 
 

@@ -42,6 +42,7 @@ _SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "reshape": lambda x: x,
     "rsqrt": lambda x: x**-0.5 if x > 0 else math.nan,
     "select_n": lambda which, *cases: cases[int(which)],
+    "sign": lambda x: (x > 0) - (x < 0),
     "sin": math.sin,
     "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
     "square": lambda x: x * x,

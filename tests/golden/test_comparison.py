@@ -73,7 +73,9 @@ def test_a_change_of_everything_is_told_by_what_it_can_have_an_effect_on():
 
 def test_a_change_of_all_configs_says_so():
     names = ("a", "b", "c", "d")
-    changed = compare_goldens(dict.fromkeys(names, golden()), dict.fromkeys(names, golden(seed="1")))
+    changed = compare_goldens(
+        dict.fromkeys(names, golden()), dict.fromkeys(names, golden(seed="1"))
+    )
     assert as_text(changed) == "numerics\n  all 4 configs: seed: 0 -> 1\n"
 
 

@@ -1,10 +1,17 @@
 """Language models on flax nnx, made from configs."""
 
 from axl_exp.model.abstract import abstract_model, num_params
-from axl_exp.model.attention import GroupedQueryAttention, TransformerAttentionLayer
+from axl_exp.model.alibi import ALiBi
+from axl_exp.model.attention import (
+    GroupedQueryAttention,
+    ScaleKey,
+    ScaleQuery,
+    TransformerAttentionLayer,
+)
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.causal_lm import CausalLM, LossOutput, LossSums
 from axl_exp.model.decoder import Decoder
+from axl_exp.model.dropout import Dropout, StochasticDepth
 from axl_exp.model.embedding import Embedding, LmHead, TransformerTextEmbeddings
 from axl_exp.model.feed_forward import TransformerFeedForwardLayer
 from axl_exp.model.flops import FLOP_FORMULA, FlopsPerToken, flops_per_token
@@ -18,7 +25,8 @@ from axl_exp.model.qkv import (
     RoFormerQKVLinear,
 )
 from axl_exp.model.remat import RematSpec
-from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding
+from axl_exp.model.residual import ResidualLayer
+from axl_exp.model.rotary import Llama31RotaryScaling, RoFormerSinusoidalPositionalEmbedding
 from axl_exp.model.sharding import (
     DEFAULT_LOGICAL_AXIS_RULES,
     ShardingError,
@@ -29,17 +37,20 @@ from axl_exp.model.sharding import (
 from axl_exp.model.transformer import RepeatedTransformerLayer, TransformerLayer
 
 __all__ = [
+    "ALiBi",
     "BaseLayer",
     "CausalLM",
     "DEFAULT_LOGICAL_AXIS_RULES",
     "Decoder",
     "DefaultInitializer",
+    "Dropout",
     "Embedding",
     "FLOP_FORMULA",
     "FlopsPerToken",
     "FusedGroupedQKVLinear",
     "GroupedQueryAttention",
     "Linear",
+    "Llama31RotaryScaling",
     "LmHead",
     "LossOutput",
     "LossSums",
@@ -48,9 +59,13 @@ __all__ = [
     "RMSNorm",
     "RematSpec",
     "RepeatedTransformerLayer",
+    "ResidualLayer",
     "RoFormerQKVLinear",
     "RoFormerSinusoidalPositionalEmbedding",
+    "ScaleKey",
+    "ScaleQuery",
     "ShardingError",
+    "StochasticDepth",
     "TransformerAttentionLayer",
     "TransformerFeedForwardLayer",
     "TransformerLayer",

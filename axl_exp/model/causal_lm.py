@@ -14,6 +14,7 @@ from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.model.base import BaseLayer
 from axl_exp.model.cross_entropy import loss_sums
 from axl_exp.model.decoder import Decoder
+from axl_exp.model.dropout import Key
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.sharding import DEFAULT_LOGICAL_AXIS_RULES, AxisRules, axis_rules
 
@@ -73,22 +74,23 @@ class CausalLM(BaseLayer):
     def __call__(self, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the logits [B, S, V] for `inputs`, `positions` and `segment_ids`, [B, S] each."""
         with axis_rules(self.axis_rules):
-            return self.decoder.logits(self._hidden(batch))
+            return self.decoder.logits(self._hidden(batch, None))
 
-    def loss(self, batch: Mapping[str, jax.Array]) -> LossOutput:
+    def loss(self, batch: Mapping[str, jax.Array], *, key: Key = None) -> LossOutput:
         """Return the mean loss over the targets that count, and its parts as sums.
 
         Args:
             batch: int32 [B, S] each: `inputs`; `targets`, which do not count where they are the pad
                 token or `segment_ids` is 0; `positions`, from 0 in each document; `segment_ids`,
                 which name the document; and maybe `target_bytes`.
+            key: For dropout and stochastic depth; None leaves both out, as an evaluation does.
         """
         targets = batch["targets"]
         counts = (batch["segment_ids"] != 0) & (targets != self.decoder.pad_token_id)
         with axis_rules(self.axis_rules):
             loss_sum, squared_sum = loss_sums(
                 self.decoder.logits,
-                self._hidden(batch),
+                self._hidden(batch, key),
                 targets,
                 counts.astype(jnp.float32),
                 chunk_tokens=self.loss_chunk_tokens,
@@ -107,9 +109,10 @@ class CausalLM(BaseLayer):
             ),
         )
 
-    def _hidden(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+    def _hidden(self, batch: Mapping[str, jax.Array], key: Key) -> jax.Array:
         return self.decoder(
             batch["inputs"],
             positions_BS=batch["positions"],
             segment_ids_BS=batch["segment_ids"],
+            key=key,
         )

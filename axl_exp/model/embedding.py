@@ -8,6 +8,7 @@ from flax import nnx
 
 from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.model.base import BaseLayer, parameter
+from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
 from axl_exp.model.linear import project
 from axl_exp.model.sharding import constrain
@@ -54,13 +55,18 @@ class TransformerTextEmbeddings(BaseLayer):
 
         # The table of tokens.
         token_emb: InstantiableConfig = Embedding.default_config()
+        # Of the vectors.
+        dropout: InstantiableConfig = Dropout.default_config()
 
-    def __init__(self, cfg: Config, *, vocab_size: int, dim: int, rngs: nnx.Rngs):
+    def __init__(
+        self, cfg: Config, *, vocab_size: int, dim: int, dropout_rate: float, rngs: nnx.Rngs
+    ):
         self.token_emb = cfg.token_emb.instantiate(num_embeddings=vocab_size, dim=dim, rngs=rngs)
+        self.dropout = cfg.dropout.instantiate(default_rate=dropout_rate)
 
-    def __call__(self, tokens_BS: jax.Array) -> jax.Array:
+    def __call__(self, tokens_BS: jax.Array, *, key: Key = None) -> jax.Array:
         """Return the vectors of the tokens, [B, S, D]."""
-        return self.token_emb(tokens_BS)
+        return self.dropout(self.token_emb(tokens_BS), key=key)
 
     def attend(self, x_BSD: jax.Array) -> jax.Array:
         """Return logits [B, S, V] by the table of tokens."""

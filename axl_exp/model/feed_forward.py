@@ -3,55 +3,80 @@
 B batch, S sequence, D model dim, F hidden dim.
 """
 
+import functools
+import math
+import operator
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
+from axl_exp.config import REQUIRED, InstantiableConfig, Required, config_class
 from axl_exp.errors import UserError
-from axl_exp.model.base import BaseLayer
+from axl_exp.model.dropout import Key
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.linear import Linear
-from axl_exp.model.norm import RMSNorm
+from axl_exp.model.residual import ResidualLayer
 from axl_exp.model.sharding import constrain
+from axl_exp.model.summaries import is_collecting, record_summary
 
-_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "linear": lambda x: x,
-    "nn.gelu": jax.nn.gelu,
-    "nn.relu": jax.nn.relu,
-    "nn.silu": jax.nn.silu,
+
+class _Activation(NamedTuple):
+    function: Callable[[jax.Array], jax.Array]
+    # Below it a unit puts out nearly nothing; -inf where it always puts out something.
+    dead_below: float
+
+
+_ACTIVATIONS = {
+    "linear": _Activation(lambda x: x, -math.inf),
+    "nn.gelu": _Activation(jax.nn.gelu, -4.0),
+    "nn.relu": _Activation(jax.nn.relu, 0.0),
+    "nn.silu": _Activation(jax.nn.silu, -10.0),
 }
 
+_RMS_VALUES = ("inputs", "linear1_outputs", "linear2_outputs")
 
-class TransformerFeedForwardLayer(BaseLayer):
-    """x + linear2(product of activation_i(linear1_i(norm(x))))."""
+
+class TransformerFeedForwardLayer(ResidualLayer):
+    """x + linear2(product of activation_i(linear1_i(norm(x)))), or as `structure` says."""
 
     @config_class
-    class Config(Configurable.Config):
-        """The width, the activations and the parts."""
+    class Config(ResidualLayer.Config):
+        """The width, the activations, the products, and what surrounds them."""
 
         # The width between the two products.
         hidden_dim: Required[int] = REQUIRED
         # One name: linear1 and its activation. Several: as many products linear1_0, linear1_1, ...,
-        # multiplied with each other; ("nn.silu", "linear") is SwiGLU.
+        # multiplied with each other; ("nn.silu", "linear") is SwiGLU, ("nn.gelu", "linear") GeGLU.
         activation: str | tuple[str, ...] = ("nn.silu", "linear")
-        # Before the products.
-        norm: InstantiableConfig = RMSNorm.default_config()
         # From the model dim to the hidden dim.
         linear1: InstantiableConfig = Linear.default_config()
         # From the hidden dim back.
         linear2: InstantiableConfig = Linear.default_config()
+        # Report the share of hidden units that no position of the batch turns on.
+        add_dead_neuron_summary: bool = False
+        # Report the root mean square of these values: inputs, linear1_outputs (times each other,
+        # after their activations), linear2_outputs.
+        add_value_rms_norm_summary: tuple[str, ...] = ()
 
-    def __init__(self, cfg: Config, *, dim: int, param_init: DefaultInitializer, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        dropout_rate: float = 0.0,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(cfg, dim=dim, dropout_rate=dropout_rate)
         names = (cfg.activation,) if isinstance(cfg.activation, str) else tuple(cfg.activation)
-        unknown = [name for name in names if name not in _ACTIVATIONS]
-        if unknown:
-            raise UserError(
-                f"feed_forward.activation: {unknown[0]!r} is none of {', '.join(_ACTIVATIONS)}."
-            )
-        self.norm = cfg.norm.instantiate(dim=dim)
+        _check_known("activation", names, tuple(_ACTIVATIONS))
+        _check_known("add_value_rms_norm_summary", cfg.add_value_rms_norm_summary, _RMS_VALUES)
+        self.reports_dead_neurons = cfg.add_dead_neuron_summary
+        self.reported_rms_values = cfg.add_value_rms_norm_summary
         # The name of each first product, and its activation.
         gated = len(names) > 1
         self.branches = tuple(
@@ -74,14 +99,42 @@ class TransformerFeedForwardLayer(BaseLayer):
             rngs=rngs,
         )
 
-    def __call__(self, x_BSD: jax.Array) -> jax.Array:
+    def __call__(self, x_BSD: jax.Array, *, key: Key = None) -> jax.Array:
         """Return [B, S, D]."""
-        normed_BSD = self.norm(x_BSD)
-        hidden_BSF = None
+        return self.add_branch(x_BSD, self._products, key=key)
+
+    def _products(self, x_BSD: jax.Array, key: Key) -> jax.Array:
+        self._report_rms("inputs", x_BSD)
+        parts = []
         for branch, activation in self.branches:
-            part = getattr(self, branch)(normed_BSD)
+            part = getattr(self, branch)(x_BSD)
             part = constrain(checkpoint_name(part, branch), "batch", "sequence", "hidden")
-            part = _ACTIVATIONS[activation](part)
-            hidden_BSF = part if hidden_BSF is None else hidden_BSF * part
+            self._report_dead_neurons(branch, part, _ACTIVATIONS[activation].dead_below)
+            parts.append(_ACTIVATIONS[activation].function(part))
+        hidden_BSF = functools.reduce(operator.mul, parts)
+        self._report_rms("linear1_outputs", hidden_BSF)
+        # As the original transformer has it, postnorm drops what a branch puts out and no more.
+        if self.structure != "postnorm":
+            hidden_BSF = self.dropout(hidden_BSF, key=key)
         output_BSD = checkpoint_name(self.linear2(hidden_BSF), "linear2")
-        return x_BSD + constrain(output_BSD, "batch", "sequence", "hidden")
+        output_BSD = constrain(output_BSD, "batch", "sequence", "hidden")
+        self._report_rms("linear2_outputs", output_BSD)
+        return output_BSD
+
+    def _report_dead_neurons(self, branch: str, part_BSF: jax.Array, dead_below: float) -> None:
+        if self.reports_dead_neurons and dead_below > -math.inf and is_collecting():
+            is_dead_F = jnp.max(part_BSF, axis=(0, 1)) < dead_below
+            record_summary(
+                f"feed_forward/{branch}/dead_neurons", jnp.mean(is_dead_F, dtype=jnp.float32)
+            )
+
+    def _report_rms(self, name: str, value: jax.Array) -> None:
+        if name in self.reported_rms_values and is_collecting():
+            mean_square = jnp.mean(jnp.square(value.astype(jnp.float32)))
+            record_summary(f"feed_forward/{name}/rms", jnp.sqrt(mean_square))
+
+
+def _check_known(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"feed_forward.{field}: {name!r} is none of {', '.join(known)}.")

@@ -114,8 +114,9 @@ class FusedGroupedQKVLinear(BaseLayer):
             rngs=rngs,
         )
 
-    def __call__(self, x_BSD: jax.Array) -> QKV:
-        """Return queries, keys and values."""
+    def __call__(self, x_BSD: jax.Array, *, positions_BS: jax.Array | None = None) -> QKV:
+        """Return queries, keys and values; they do not carry their positions."""
+        del positions_BS
         parts = (self.num_heads, self.num_heads + self.num_kv_heads)
         return QKV(*jnp.split(self.qkv_proj(x_BSD), parts, axis=2))
 
@@ -133,6 +134,8 @@ class RoFormerQKVLinear(BaseLayer):
         rope_pos_emb_layer: InstantiableConfig = (
             RoFormerSinusoidalPositionalEmbedding.default_config()
         )
+        # Whether values carry their positions too.
+        rotary_value: bool = False
 
     def __init__(
         self,
@@ -148,9 +151,14 @@ class RoFormerQKVLinear(BaseLayer):
             dim=dim, num_heads=num_heads, head_dim=head_dim, param_init=param_init, rngs=rngs
         )
         self.rope = cfg.rope_pos_emb_layer.instantiate(head_dim=head_dim)
+        self.rotary_value = cfg.rotary_value
 
     def __call__(self, x_BSD: jax.Array, *, positions_BS: jax.Array) -> QKV:
         """Return queries, keys and values; the first two turned by their positions."""
         query, key, value = self.i_proj(x_BSD)
         sin_BSR, cos_BSR = self.rope(positions_BS)
-        return QKV(rotate(query, sin_BSR, cos_BSR), rotate(key, sin_BSR, cos_BSR), value)
+
+        def turned(x: jax.Array) -> jax.Array:
+            return rotate(x, sin_BSR, cos_BSR, layout=self.rope.layout)
+
+        return QKV(turned(query), turned(key), turned(value) if self.rotary_value else value)

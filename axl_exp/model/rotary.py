@@ -3,12 +3,55 @@
 B batch, S sequence, N heads, H head dim, R = H/2 rotated pairs.
 """
 
+import math
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
-from axl_exp.config import Configurable, config_class
+from axl_exp.config import Configurable, InstantiableConfig, config_class, maybe_instantiate
 from axl_exp.errors import UserError
 from axl_exp.model.base import BaseLayer
+
+# Which units are a pair: (2r, 2r + 1), as in the paper, or (r, r + R), as in Hugging Face's Llama.
+PairLayout = Literal["interleaved", "half_split"]
+
+
+class Llama31RotaryScaling(Configurable):
+    """Slows the slow pairs down, so that a model sees further than it was first trained to.
+
+    Pairs that turn more than `high_freq_factor` times within the original length stay as they are,
+    those that turn fewer than `low_freq_factor` times turn `factor` times as slowly, and those in
+    between turn at a mean of the two (Llama 3.1, as its published code computes it).
+    """
+
+    @config_class
+    class Config(Configurable.Config):
+        """The defaults are those of Llama 3.1."""
+
+        # By how much the slow pairs are slower.
+        factor: float = 8.0
+        # Turns within the original length: where pairs begin to stay, and from where they do.
+        low_freq_factor: float = 1.0
+        high_freq_factor: float = 4.0
+        # Positions that the model saw at first.
+        original_max_positions: int = 8192
+
+    def __init__(self, cfg: Config):
+        if not cfg.low_freq_factor < cfg.high_freq_factor:
+            raise UserError(
+                f"rope_pos_emb_layer.scaling: low_freq_factor {cfg.low_freq_factor} is not below "
+                f"high_freq_factor {cfg.high_freq_factor}; change one."
+            )
+        super().__init__(cfg)
+
+    def __call__(self, frequencies_R: jax.Array) -> jax.Array:
+        """Return the scaled frequencies, in radians per position like those given."""
+        cfg = self.config
+        turns_R = cfg.original_max_positions * frequencies_R / (2 * math.pi)
+        kept_R = (turns_R - cfg.low_freq_factor) / (cfg.high_freq_factor - cfg.low_freq_factor)
+        kept_R = jnp.clip(kept_R, 0.0, 1.0)
+        return kept_R * frequencies_R + (1 - kept_R) * frequencies_R / cfg.factor
 
 
 class RoFormerSinusoidalPositionalEmbedding(BaseLayer):
@@ -20,6 +63,10 @@ class RoFormerSinusoidalPositionalEmbedding(BaseLayer):
 
         # The slowest pair turns once in about 2π·theta positions.
         theta: float = 10000.0
+        # Which units are a pair.
+        layout: PairLayout = "interleaved"
+        # What becomes of the frequencies, such as Llama 3.1's scaling; None: nothing.
+        scaling: InstantiableConfig | None = None
 
     def __init__(self, cfg: Config, *, head_dim: int):
         if head_dim % 2:
@@ -28,22 +75,39 @@ class RoFormerSinusoidalPositionalEmbedding(BaseLayer):
                 "change dim or num_heads."
             )
         self.theta = cfg.theta
+        self.layout: PairLayout = cfg.layout
         self.head_dim = head_dim
+        self.scaling = maybe_instantiate(cfg.scaling)
 
     def __call__(self, positions_BS: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the float32 sines and cosines, [B, S, R] each."""
         exponents_R = jnp.arange(0, self.head_dim, 2, dtype=jnp.float32) / self.head_dim
-        angles_BSR = positions_BS[..., None].astype(jnp.float32) * self.theta**-exponents_R
+        positions_BS1 = positions_BS[..., None].astype(jnp.float32)
+        frequencies_R = self.theta**-exponents_R
+        if self.scaling is not None:
+            frequencies_R = self.scaling(frequencies_R)
+        angles_BSR = positions_BS1 * frequencies_R
         return jnp.sin(angles_BSR), jnp.cos(angles_BSR)
 
 
-def rotate(x_BSNH: jax.Array, sin_BSR: jax.Array, cos_BSR: jax.Array) -> jax.Array:
-    """Return x with each pair of neighbouring units (2r, 2r + 1) turned by its angle.
+def rotate(
+    x_BSNH: jax.Array,
+    sin_BSR: jax.Array,
+    cos_BSR: jax.Array,
+    *,
+    layout: PairLayout = "interleaved",
+) -> jax.Array:
+    """Return x with each pair of units turned by its angle.
 
     Computed in float32, returned in the dtype of x.
     """
-    pairs = x_BSNH.astype(jnp.float32).reshape(*x_BSNH.shape[:-1], -1, 2)
-    first, second = pairs[..., 0], pairs[..., 1]
+    x = x_BSNH.astype(jnp.float32)
     sin, cos = sin_BSR[:, :, None], cos_BSR[:, :, None]
-    turned = jnp.stack([first * cos - second * sin, first * sin + second * cos], axis=-1)
-    return turned.reshape(x_BSNH.shape).astype(x_BSNH.dtype)
+    if layout == "interleaved":
+        pairs = x.reshape(*x.shape[:-1], -1, 2)
+        first, second = pairs[..., 0], pairs[..., 1]
+    else:
+        first, second = jnp.split(x, 2, axis=-1)
+    turned = (first * cos - second * sin, first * sin + second * cos)
+    join = jnp.stack if layout == "interleaved" else jnp.concatenate
+    return join(turned, axis=-1).reshape(x_BSNH.shape).astype(x_BSNH.dtype)

@@ -3,15 +3,19 @@
 B batch, S sequence, D model dim.
 """
 
+import re
+
 import jax
 from flax import nnx
 
 from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
 from axl_exp.model.attention import TransformerAttentionLayer
 from axl_exp.model.base import BaseLayer
+from axl_exp.model.dropout import Key, split_key
 from axl_exp.model.feed_forward import TransformerFeedForwardLayer
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.remat import RematSpec, rematerialise
+from axl_exp.model.summaries import Summaries, collect_summaries, is_collecting, record_summary
 
 
 class TransformerLayer(BaseLayer):
@@ -28,18 +32,38 @@ class TransformerLayer(BaseLayer):
         # What the backward pass keeps of the forward pass; None keeps everything it needs.
         remat_spec: RematSpec | None = None
 
-    def __init__(self, cfg: Config, *, dim: int, param_init: DefaultInitializer, rngs: nnx.Rngs):
-        self.self_attention = cfg.self_attention.instantiate(
-            dim=dim, param_init=param_init, rngs=rngs
-        )
-        self.feed_forward = cfg.feed_forward.instantiate(dim=dim, param_init=param_init, rngs=rngs)
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        dropout_rate: float = 0.0,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        shared = {
+            "dim": dim,
+            "dropout_rate": dropout_rate,
+            "param_init": param_init,
+            "rngs": rngs,
+        }
+        self.self_attention = cfg.self_attention.instantiate(**shared)
+        self.feed_forward = cfg.feed_forward.instantiate(**shared)
 
     def __call__(
-        self, x_BSD: jax.Array, *, positions_BS: jax.Array, segment_ids_BS: jax.Array
+        self,
+        x_BSD: jax.Array,
+        *,
+        positions_BS: jax.Array,
+        segment_ids_BS: jax.Array,
+        key: Key = None,
     ) -> jax.Array:
         """Return [B, S, D]."""
-        x_BSD = self.self_attention(x_BSD, positions_BS=positions_BS, segment_ids_BS=segment_ids_BS)
-        return self.feed_forward(x_BSD)
+        attention_key, feed_forward_key = split_key(key, 2)
+        x_BSD = self.self_attention(
+            x_BSD, positions_BS=positions_BS, segment_ids_BS=segment_ids_BS, key=attention_key
+        )
+        return self.feed_forward(x_BSD, key=feed_forward_key)
 
 
 class RepeatedTransformerLayer(BaseLayer):
@@ -56,13 +80,29 @@ class RepeatedTransformerLayer(BaseLayer):
         # Layers per turn of the compiled loop, True for all: the same numbers from the same
         # parameters; longer to compile, and faster where the compiler gains from seeing several.
         unroll: int | bool = 1
+        # Regexes over names of summaries, such as `feed_forward/.*`: the layers put out none that
+        # one of them matches whole.
+        drop_output: tuple[str, ...] = ()
 
-    def __init__(self, cfg: Config, *, dim: int, param_init: DefaultInitializer, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        dim: int,
+        dropout_rate: float = 0.0,
+        param_init: DefaultInitializer,
+        rngs: nnx.Rngs,
+    ):
+        self.num_layers = cfg.num_layers
         self.unroll = cfg.unroll
-        self.saved_names = cfg.layer.remat_spec and cfg.layer.remat_spec.save
+        self.drop_output = cfg.drop_output
+        # As pairs: what a module keeps must be hashable.
+        self.remat = cfg.layer.remat_spec and tuple(cfg.layer.remat_spec.items())
 
         def make_layer(key: jax.Array) -> nnx.Module:
-            return cfg.layer.instantiate(dim=dim, param_init=param_init, rngs=nnx.Rngs(key))
+            return cfg.layer.instantiate(
+                dim=dim, dropout_rate=dropout_rate, param_init=param_init, rngs=nnx.Rngs(key)
+            )
 
         keys = jax.random.split(rngs.params(), cfg.num_layers)
         graphdef, _ = nnx.split(nnx.eval_shape(make_layer, keys[0]))
@@ -70,20 +110,39 @@ class RepeatedTransformerLayer(BaseLayer):
         self.layer = nnx.merge(graphdef, _with_layers_axis(stacked))
 
     def __call__(
-        self, x_BSD: jax.Array, *, positions_BS: jax.Array, segment_ids_BS: jax.Array
+        self,
+        x_BSD: jax.Array,
+        *,
+        positions_BS: jax.Array,
+        segment_ids_BS: jax.Array,
+        key: Key = None,
     ) -> jax.Array:
-        """Return the last layer's output, [B, S, D]."""
+        """Return the last layer's output, [B, S, D]; its summaries are arrays over the layers."""
         graphdef, stacked = nnx.split(self.layer)
+        keys = None if key is None else jax.random.split(key, self.num_layers)
 
-        def body(x_BSD: jax.Array, layer_state: nnx.State) -> tuple[jax.Array, None]:
+        def body(x_BSD: jax.Array, of_layer: tuple[nnx.State, Key]) -> tuple[jax.Array, Summaries]:
+            layer_state, key = of_layer
             layer = nnx.merge(graphdef, layer_state)
-            x_BSD = layer(x_BSD, positions_BS=positions_BS, segment_ids_BS=segment_ids_BS)
-            return x_BSD, None
+            context = {"positions_BS": positions_BS, "segment_ids_BS": segment_ids_BS, "key": key}
+            if not is_collecting():
+                return layer(x_BSD, **context), {}
+            with collect_summaries() as summaries:
+                return layer(x_BSD, **context), self._kept(summaries)
 
-        if self.saved_names is not None:
-            body = rematerialise(body, saved_names=self.saved_names)
-        x_BSD, _ = jax.lax.scan(body, x_BSD, stacked, unroll=self.unroll)
+        if self.remat is not None:
+            body = rematerialise(body, **dict(self.remat))
+        x_BSD, summaries = jax.lax.scan(body, x_BSD, (stacked, keys), unroll=self.unroll)
+        for name, values_L in summaries.items():
+            record_summary(f"layer/*/{name}", values_L)
         return x_BSD
+
+    def _kept(self, summaries: Summaries) -> Summaries:
+        return {
+            name: value
+            for name, value in summaries.items()
+            if not any(re.fullmatch(rule, name) for rule in self.drop_output)
+        }
 
 
 def _with_layers_axis(stacked: nnx.State) -> nnx.State:

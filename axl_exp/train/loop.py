@@ -17,6 +17,7 @@ from axl_exp.train.checkpointer import Checkpointer
 from axl_exp.train.clock import StepClock
 from axl_exp.train.plan import Plan
 from axl_exp.train.state import TrainState
+from axl_exp.train.step import scalar_metrics
 from axl_exp.train.stop import StopRequest
 from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trace import Tracer
@@ -45,7 +46,7 @@ class LoopResult:
         step: The last step that was trained.
         steps: The record of every step of this process, in order.
         evals: The newest metrics of each evaluation.
-        seconds: Wall time per bucket: steps, checkpoint, eval, host.
+        seconds: Wall time per bucket: steps, checkpoint, eval, profile, host.
         saved_step: The newest checkpoint, None if there is none.
     """
 
@@ -96,7 +97,10 @@ class TrainLoop:
             stack.enter_context(jax.set_mesh(self._trainer.mesh))
             stack.callback(self._tracer.close)
             for step in range(first_step, self._cfg.max_step + 1):
-                self._tracer.before_step(step)
+                if self._tracer.is_due(step):
+                    self._finish(result, keep_in_flight=0)  # or starting it counts as their time
+                    with self._clock.book("profile"):
+                        self._tracer.before_step(step)
                 state = self._dispatch(step, state, next_class)
                 next_class = classes.STEADY
                 self._finish(result, keep_in_flight=1)
@@ -141,9 +145,9 @@ class TrainLoop:
             self._on_step(StepReport(done.step, record))
             if self._cfg.stop_on_nonfinite_loss and not math.isfinite(values["loss"]):
                 raise NonFiniteLossError(
-                    f"Training diverged: the loss of step {done.step} is {values['loss']}. The "
-                    f"newest checkpoint is of step {result.saved_step}; lower the learning rate, "
-                    "or set --config.stop_on_nonfinite_loss=false to go on regardless."
+                    f"Training diverged: the loss of step {done.step} is {values['loss']}. Launch "
+                    "with a lower learning rate in another --run_dir, or go on regardless with "
+                    "--config.stop_on_nonfinite_loss=false."
                 )
 
     def _wait_for(self, done: _Dispatched) -> dict[str, float]:
@@ -159,7 +163,7 @@ class TrainLoop:
 
     def _record(self, done: _Dispatched, values: Any, seconds: float) -> dict[str, Any]:
         plan = self._plan
-        record = {f"train/{name}": value.item() for name, value in values.items()}
+        record = {f"train/{name}": value for name, value in scalar_metrics(values).items()}
         flops = plan.flops_per_token.causal * plan.tokens_per_step / plan.num_devices / seconds
         record |= {
             "perf/step_seconds": seconds,

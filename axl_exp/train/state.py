@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from axl_exp.model.dropout import is_random
 from axl_exp.model.sharding import param_partition_specs
 from axl_exp.optim import Learner, LogicalAxes, like_params
 
@@ -41,6 +42,8 @@ class PureModel:
         abstract = nnx.eval_shape(lambda: model_cfg.instantiate(rngs=nnx.Rngs(0)))
         self._model_cfg = model_cfg
         self._graph, self._template = nnx.split(abstract, nnx.Param)
+        # Whether training draws: dropout or stochastic depth somewhere.
+        self.is_random = is_random(abstract)
         self.axis_rules = model_cfg.logical_axis_rules
 
     @property

@@ -1,6 +1,6 @@
 """The train step: one pure function of state and batch. The only one: dry runs compile it too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,11 +9,15 @@ from jax.sharding import Mesh, NamedSharding
 
 from axl_exp.model import LossSums
 from axl_exp.model.sharding import partition_spec
+from axl_exp.model.summaries import Summaries, collect_summaries
 from axl_exp.optim import Learner
 from axl_exp.train.state import Params, PureModel, TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+
+# Tells what dropout draws from what parameters are drawn from: they count up from 0.
+_DROPOUT_STREAM = 2**31
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:
@@ -28,28 +32,52 @@ def cast_floats(tree: Any, dtype: Any) -> Any:
 
 
 def make_train_step(
-    model: PureModel, learner: Learner, *, train_dtype: Any
+    model: PureModel, learner: Learner, *, train_dtype: Any, seed: int
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Return `step(state, batch) -> (state, metrics)`.
 
     Parameters are cast to `train_dtype` inside the forward pass; the master copy, gradients and the
-    update keep theirs. Metrics are scalars: `loss`, `num_targets`, what the learner summarises, and
-    what the model's loss adds.
+    update keep theirs. What dropout draws follows from `seed` and the step alone, so that a resumed
+    run draws what the interrupted one would have. Metrics are `loss`, `num_targets`, what the
+    learner summarises, and what the model adds: scalars, or see `scalar_metrics`.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        def loss_of(params: Params) -> tuple[jax.Array, LossSums]:
-            output = model.bind(cast_floats(params, train_dtype)).loss(batch)
-            return output.loss, output.aux
+        key = dropout_key(seed, state.step) if model.is_random else None
 
-        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        def loss_of(params: Params) -> tuple[jax.Array, tuple[LossSums, Summaries]]:
+            with collect_summaries() as model_summaries:
+                output = model.bind(cast_floats(params, train_dtype)).loss(batch, key=key)
+            return output.loss, (output.aux, model_summaries)
+
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (aux, model_summaries)), gradients = gradient(state.params)
         params, opt_state, summaries = learner.update(gradients, state.opt_state, state.params)
-        metrics = {"loss": loss, "num_targets": aux.num_targets, **summaries}
+        metrics = {"loss": loss, "num_targets": aux.num_targets, **summaries, **model_summaries}
         if aux.z_loss_sum is not None:
             metrics["z_loss"] = aux.z_loss_sum / jnp.maximum(aux.num_targets, 1)
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return step
+
+
+def dropout_key(seed: int, step: jax.Array) -> jax.Array:
+    """Return the key of a step; no parameter is drawn from it or from one that it derives from."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _DROPOUT_STREAM), step)
+
+
+def scalar_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics on the host as Python scalars, one per layer where they are arrays of layers.
+
+    `layer/*/feed_forward/linear2_outputs/rms` becomes `layer/0/feed_forward/...` and so on.
+    """
+    scalars = {}
+    for name, values in metrics.items():
+        if values.ndim == 0:
+            scalars[name] = values.item()
+        else:
+            scalars |= {name.replace("*", str(i)): value.item() for i, value in enumerate(values)}
+    return scalars
 
 
 def batch_shardings(abstract_batch: Any, *, mesh: Mesh, axis_rules: Any) -> Any:

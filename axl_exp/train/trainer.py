@@ -91,7 +91,9 @@ class SpmdTrainer(Configurable):
         self.learner: Learner = cfg.learner.instantiate(logical_axes=self.model.logical_axes)
         self.abstract_state = abstract_train_state(self.model, self.learner, self.mesh)
         self.batch_sharding = self._make_batch_sharding(cfg.input)
-        self.step = make_train_step(self.model, self.learner, train_dtype=cfg.train_dtype)
+        self.step = make_train_step(
+            self.model, self.learner, train_dtype=cfg.train_dtype, seed=cfg.seed
+        )
         self.evalers: dict[str, Evaler] = {}
         self.input: Input | None = None
 

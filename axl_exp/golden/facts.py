@@ -21,9 +21,9 @@ _EMBEDDING = "decoder/emb/"
 
 def config_facts(cfg: Any, programs: Programs) -> dict[str, str]:
     """Return the facts of a trainer config, for any hardware."""
-    params = programs.params(cfg)
+    model = programs.model(cfg)
+    params, flops = model.params, model.flops_per_token
     layers = [p for p in params.values() if p.axes[:1] == ("layers",)]
-    flops = programs.flops_per_token(cfg)
     tokens_per_step = cfg.input.global_batch_size * cfg.input.max_sequence_length
     params_bytes = sum(p.size * np.dtype(p.dtype).itemsize for p in params.values())
     counts = {

@@ -7,13 +7,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from axl_exp.errors import UserError
+from axl_exp.golden.golden import GoldenError
 from axl_exp.golden.layout import Tree
 from axl_exp.registry import list_configs
-
-
-class GoldenError(UserError):
-    """A golden tree that cannot be made or read."""
 
 
 def selected_configs(globs: Sequence[str], *, module: str | None, folder: Path) -> list[str]:

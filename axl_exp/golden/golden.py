@@ -6,6 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 
 from axl_exp.config.diff import Change
+from axl_exp.errors import UserError
+
+
+class GoldenError(UserError):
+    """A golden that cannot be made or read."""
 
 
 @dataclasses.dataclass(frozen=True)

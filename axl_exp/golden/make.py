@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from axl_exp.config.text import flatten
+from axl_exp.errors import UserError
 from axl_exp.golden.facts import config_facts, mesh_facts
-from axl_exp.golden.golden import Golden, Goldens, MeshGolden
+from axl_exp.golden.golden import Golden, GoldenError, Goldens, MeshGolden
 from axl_exp.golden.params import params_text
 from axl_exp.golden.program import Programs
 from axl_exp.mesh import MeshRule, select_rule
@@ -19,16 +20,22 @@ def make_goldens(names: Iterable[str], *, module: str | None) -> Goldens:
     """Return the goldens of the configs `names`, computed without touching a device.
 
     Raises:
-        UserError: A config does not resolve.
+        UserError: A config does not resolve; the message names it and the hardware.
     """
     rules = load_mesh_rules(module=module)
     programs = Programs()
     goldens = {}
     for name in names:
-        cfg = resolve(name, module=module).config
+        try:
+            cfg = resolve(name, module=module).config
+        except UserError as error:
+            raise GoldenError(f"{name}: {error}") from error
         meshes = {}
         for selector in golden_selectors(rules, config=name):
-            there = resolve(name, selector=selector, module=module)
+            try:
+                there = resolve(name, selector=selector, module=module)
+            except UserError as error:
+                raise GoldenError(f"{name} on {selector}: {error}") from error
             assert there.hardware is not None
             meshes[selector] = MeshGolden(
                 there.mesh_changes, mesh_facts(there.config, there.hardware)

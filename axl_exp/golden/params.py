@@ -23,7 +23,7 @@ def params_text(cfg: Any, programs: Programs) -> dict[str, str]:
     """
     update = programs.update(cfg)
     lines = {}
-    for path, param in sorted(programs.params(cfg).items()):
+    for path, param in sorted(programs.model(cfg).params.items()):
         shape = ", ".join(map(str, param.shape))
         decay, scale = update.weight_decay, update.update_scale
         lines[path] = (

@@ -15,10 +15,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from axl_exp.config import ConfigBase
 from axl_exp.config.text import config_text
 from axl_exp.golden.traced import NotTraceableError, TracedProgram
-from axl_exp.model import FlopsPerToken, flops_per_token
+from axl_exp.model import FlopsPerToken
+from axl_exp.model.flops import model_flops_per_token
 from axl_exp.optim.context import learner_context
 
 
@@ -51,54 +51,58 @@ class Update:
     """By path: what an update is multiplied with besides the learning rate."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What a model is, without its weights."""
+
+    params: dict[str, Param]
+    """By path: `decoder/emb/token_emb/weight`."""
+    flops_per_token: FlopsPerToken
+    tree: Any
+    """The parameters as a nested dict of `ShapeDtypeStruct`s."""
+
+
 class Programs:
     """Traces models and learners, each once however many configs have it."""
 
     def __init__(self):
-        self._models: dict[str, tuple[dict[str, Param], Any]] = {}
+        self._models: dict[tuple[str, int], Model] = {}
         self._updates: dict[tuple, Update] = {}
-        self._flops: dict[tuple[str, int], FlopsPerToken] = {}
 
-    def params(self, cfg: Any) -> dict[str, Param]:
-        """Return the parameters of a trainer config by path: `decoder/emb/token_emb/weight`."""
-        return self._model(cfg.model)[0]
-
-    def flops_per_token(self, cfg: Any) -> FlopsPerToken:
-        """Return the operations per token of a trainer config, at its sequence length."""
+    def model(self, cfg: Any) -> Model:
+        """Return the model of a trainer config, at its sequence length."""
         sequence_length = cfg.input.max_sequence_length
         key = (config_text(cfg.model), sequence_length)
-        if key not in self._flops:
-            self._flops[key] = flops_per_token(cfg.model, sequence_length=sequence_length)
-        return self._flops[key]
+        if key not in self._models:
+            self._models[key] = _trace_model(cfg.model, sequence_length)
+        return self._models[key]
 
     def update(self, cfg: Any) -> Update:
         """Return what the learner of a trainer config does to its parameters."""
-        params, tree = self._model(cfg.model)
+        model = self.model(cfg)
         # No size of a parameter has a part in it.
-        key = (config_text(cfg.learner), *((path, p.axes) for path, p in params.items()))
+        axes = ((path, param.axes) for path, param in model.params.items())
+        key = (config_text(cfg.learner), *axes)
         if key not in self._updates:
-            self._updates[key] = _trace_update(cfg.learner, params, tree)
+            self._updates[key] = _trace_update(cfg.learner, model)
         return self._updates[key]
 
     def learner_state_bytes(self, cfg: Any) -> int:
         """Return the bytes of what the learner of a trainer config carries between steps."""
-        params, tree = self._model(cfg.model)
-        state = jax.eval_shape(_learner(cfg.learner, params).init, tree)
+        model = self.model(cfg)
+        state = jax.eval_shape(_learner(cfg.learner, model).init, model.tree)
         leaves = jax.tree.leaves(state)
         return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
-    def _model(self, cfg: ConfigBase) -> tuple[dict[str, Param], Any]:
-        key = config_text(cfg)
-        if key not in self._models:
-            self._models[key] = _trace_model(cfg)
-        return self._models[key]
 
-
-def _trace_model(cfg: Any) -> tuple[dict[str, Param], Any]:
+def _trace_model(cfg: Any, sequence_length: int) -> Model:
     axes: dict[str, tuple[str, ...]] = {}
+    flops: list[FlopsPerToken] = []
 
     def init(key: Any) -> Any:
-        state = nnx.state(cfg.instantiate(rngs=nnx.Rngs(key)), nnx.Param)
+        model = cfg.instantiate(rngs=nnx.Rngs(key))
+        flops.append(model_flops_per_token(model, sequence_length=sequence_length))
+        state = nnx.state(model, nnx.Param)
         for keys, param in nnx.to_flat_state(state):
             axes["/".join(map(str, keys))] = param.get_metadata()["logical_axes"]
         return nnx.to_pure_dict(state)
@@ -109,11 +113,11 @@ def _trace_model(cfg: Any) -> tuple[dict[str, Param], Any]:
     params = {}
     for i, (path, leaf) in enumerate(_leaves(tree)):
         params[path] = Param(leaf.shape, str(leaf.dtype), axes[path], program.start(i))
-    return params, tree
+    return Model(params, flops[0], tree)
 
 
-def _trace_update(cfg: Any, params: dict[str, Param], tree: Any) -> Update:
-    learner = _learner(cfg, params)
+def _trace_update(cfg: Any, model: Model) -> Update:
+    learner, tree = _learner(cfg, model), model.tree
     state = jax.eval_shape(learner.init, tree)
     with learner_context(None) as context:
         # The function is new for each trace: JAX would else answer from its cache, in silence.
@@ -138,8 +142,8 @@ def _trace_update(cfg: Any, params: dict[str, Param], tree: Any) -> Update:
     )
 
 
-def _learner(cfg: Any, params: dict[str, Param]) -> Any:
-    return cfg.instantiate(logical_axes={path: param.axes for path, param in params.items()})
+def _learner(cfg: Any, model: Model) -> Any:
+    return cfg.instantiate(logical_axes={path: p.axes for path, p in model.params.items()})
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:

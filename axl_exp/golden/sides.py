@@ -8,8 +8,8 @@ from pathlib import Path
 
 from axl_exp.config.parse import parse_text
 from axl_exp.golden.axlearn_text import is_axlearn_text, read_axlearn_text
-from axl_exp.golden.folder import GoldenError, merge_base, read_folder, read_git_ref
-from axl_exp.golden.golden import Golden, Goldens
+from axl_exp.golden.folder import merge_base, read_folder, read_git_ref
+from axl_exp.golden.golden import Golden, GoldenError, Goldens
 from axl_exp.golden.layout import CONFIG_FILE, PARAMS_FILE, read_goldens
 
 

@@ -5,6 +5,7 @@ What is computed twice to save memory does not count, nor does what a mask throw
 
 import dataclasses
 import math
+from typing import Any
 
 from flax import nnx
 
@@ -26,6 +27,11 @@ class FlopsPerToken:
 
 
 def flops_per_token(cfg: InstantiableConfig, *, sequence_length: int) -> FlopsPerToken:
+    """Return the operations of the model of `cfg`, a CausalLM: see `model_flops_per_token`."""
+    return model_flops_per_token(abstract_model(cfg), sequence_length=sequence_length)
+
+
+def model_flops_per_token(model: Any, *, sequence_length: int) -> FlopsPerToken:
     """Return 6 · (parameters in products) + 12 · L · N · H · S, the last halved if causal.
 
     A product with a weight takes 2 operations per parameter and token forward and 4 backward
@@ -35,10 +41,10 @@ def flops_per_token(cfg: InstantiableConfig, *, sequence_length: int) -> FlopsPe
     of N heads of dim H. Norms, rotations and the softmax are not counted.
 
     Args:
-        cfg: A config of a CausalLM.
+        model: A CausalLM, abstract or not.
         sequence_length: S, the positions of a sequence.
     """
-    decoder = abstract_model(cfg).decoder
+    decoder = model.decoder
     weights = [
         math.prod(param.shape)
         for path, param in nnx.to_flat_state(nnx.state(decoder, nnx.Param))

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from axl_exp.model.dropout import is_random
-from axl_exp.model.sharding import param_partition_specs
+from axl_exp.model.sharding import mesh_is_split, param_partition_specs
 from axl_exp.optim import Learner, LogicalAxes, like_params
 
 Params = dict[str, Any]
@@ -80,6 +80,13 @@ class PureModel:
         specs = nnx.to_pure_dict(specs)
         is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
         return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=is_spec)
+
+    def constrain(self, params: Params) -> Params:
+        """Return a tree like the parameters, laid out as they are on the mesh of `jax.set_mesh`."""
+        if not mesh_is_split():
+            return params
+        specs = nnx.to_pure_dict(param_partition_specs(self._template, self.axis_rules))
+        return jax.lax.with_sharding_constraint(params, specs)
 
 
 def abstract_train_state(model: PureModel, learner: Learner, mesh: Mesh) -> TrainState:

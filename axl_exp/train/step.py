@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from axl_exp.model import LossSums
+from axl_exp.model.dropout import Key
 from axl_exp.model.sharding import partition_spec
 from axl_exp.model.summaries import Summaries, collect_summaries
 from axl_exp.optim import Learner
+from axl_exp.train.accumulation import accumulate_gradients
 from axl_exp.train.state import Params, PureModel, TrainState
 
 Batch = dict[str, jax.Array]
@@ -32,26 +34,36 @@ def cast_floats(tree: Any, dtype: Any) -> Any:
 
 
 def make_train_step(
-    model: PureModel, learner: Learner, *, train_dtype: Any, seed: int
+    model: PureModel,
+    learner: Learner,
+    *,
+    train_dtype: Any,
+    seed: int,
+    accumulation_steps: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Return `step(state, batch) -> (state, metrics)`.
 
     Parameters are cast to `train_dtype` inside the forward pass; the master copy, gradients and the
     update keep theirs. What dropout draws follows from `seed` and the step alone, so that a resumed
     run draws what the interrupted one would have. Metrics are `loss`, `num_targets`, what the
-    learner summarises, and what the model adds: scalars, or see `scalar_metrics`.
+    learner summarises, and what the model adds: scalars, or see `scalar_metrics`. The batch goes
+    through the model in `accumulation_steps` parts, see `accumulate_gradients`.
     """
+
+    def loss_of(
+        params: Params, batch: Batch, key: Key
+    ) -> tuple[jax.Array, tuple[LossSums, Summaries]]:
+        with collect_summaries() as summaries:
+            output = model.bind(cast_floats(params, train_dtype)).loss(batch, key=key)
+        return output.loss, (output.aux, summaries)
+
+    gradient = accumulate_gradients(
+        jax.value_and_grad(loss_of, has_aux=True), num_parts=accumulation_steps, model=model
+    )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = dropout_key(seed, state.step) if model.is_random else None
-
-        def loss_of(params: Params) -> tuple[jax.Array, tuple[LossSums, Summaries]]:
-            with collect_summaries() as model_summaries:
-                output = model.bind(cast_floats(params, train_dtype)).loss(batch, key=key)
-            return output.loss, (output.aux, model_summaries)
-
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (aux, model_summaries)), gradients = gradient(state.params)
+        (loss, (aux, model_summaries)), gradients = gradient(state.params, batch, key)
         params, opt_state, summaries = learner.update(gradients, state.opt_state, state.params)
         metrics = {"loss": loss, "num_targets": aux.num_targets, **summaries, **model_summaries}
         if aux.z_loss_sum is not None:

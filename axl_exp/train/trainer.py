@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 from axl_exp.config import (
     REQUIRED,
@@ -66,6 +66,9 @@ class SpmdTrainer(Configurable):
         max_step: Required[int] = REQUIRED
         # Draws the parameters; the order of the data has its own seed.
         seed: int = 0
+        # A step takes its batch in so many parts, one after the other, and sums their gradients in
+        # float32: the same numbers from less memory. Divides the rows of every device.
+        accumulation_steps: int = 1
         # Parameters are cast to it in the forward pass; the master copy stays float32.
         train_dtype: jnp.dtype = jnp.bfloat16
         # Devices along each axis.
@@ -92,7 +95,11 @@ class SpmdTrainer(Configurable):
         self.abstract_state = abstract_train_state(self.model, self.learner, self.mesh)
         self.batch_sharding = self._make_batch_sharding(cfg.input)
         self.step = make_train_step(
-            self.model, self.learner, train_dtype=cfg.train_dtype, seed=cfg.seed
+            self.model,
+            self.learner,
+            train_dtype=cfg.train_dtype,
+            seed=cfg.seed,
+            accumulation_steps=cfg.accumulation_steps,
         )
         self.evalers: dict[str, Evaler] = {}
         self.input: Input | None = None
@@ -102,7 +109,18 @@ class SpmdTrainer(Configurable):
         for name, each in {"input": cfg, **self._eval_inputs()}.items():
             shape = (each.global_batch_size, each.max_sequence_length)
             check_divides(f"{name} batch", shape, spec, self.mesh.shape)
+        self._check_accumulation(spec)
         return NamedSharding(self.mesh, spec)
+
+    def _check_accumulation(self, spec: PartitionSpec) -> None:
+        cfg, num_parts = self._config.input, self._config.accumulation_steps
+        if num_parts < 1 or cfg.global_batch_size % num_parts:
+            raise UserError(
+                f"accumulation_steps {num_parts} does not divide input.global_batch_size "
+                f"{cfg.global_batch_size}; change one."
+            )
+        shape = (cfg.global_batch_size // num_parts, cfg.max_sequence_length)
+        check_divides(f"one of {num_parts} parts of the batch", shape, spec, self.mesh.shape)
 
     def _eval_inputs(self) -> dict[str, Any]:
         return {f"evalers[{name!r}].input": e.input for name, e in self._config.evalers.items()}

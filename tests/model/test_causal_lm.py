@@ -1,4 +1,4 @@
-"""The whole model against a second implementation in plain NumPy, float64, one loop per idea."""
+"""The whole model against a second implementation in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -7,68 +7,8 @@ import pytest
 from flax import nnx
 
 from axl_exp.config import RequiredFieldMissingError
-from axl_exp.model import CausalLM
-
-EPS, THETA = 1e-5, 10000.0
-
-
-def numpy_params(model):
-    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-
-
-def numpy_norm(x, scale):
-    return x / np.sqrt((x**2).mean(-1, keepdims=True) + EPS) * scale
-
-
-def numpy_rotated(x, position):
-    """x [heads, H] as complex numbers, each turned by its angle."""
-    head_dim = x.shape[-1]
-    pairs = x[:, 0::2] + 1j * x[:, 1::2]
-    turned = pairs * np.exp(1j * position / THETA ** (np.arange(0, head_dim, 2) / head_dim))
-    return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
-
-
-def numpy_attention(x, weights, num_heads, positions, segments):
-    """One row, x [S, D], position by position and head by head."""
-    qkv = np.einsum("sd,dnh->snh", x, weights["i_proj"]["i_proj"]["qkv_proj"]["weight"])
-    num_kv_heads = (qkv.shape[1] - num_heads) // 2
-    query, key = qkv[:, :num_heads], qkv[:, num_heads : num_heads + num_kv_heads]
-    value = qkv[:, num_heads + num_kv_heads :]
-    query = np.stack([numpy_rotated(q, p) for q, p in zip(query, positions, strict=True)])
-    key = np.stack([numpy_rotated(k, p) for k, p in zip(key, positions, strict=True)])
-    output = np.zeros_like(x)
-    for s in range(len(x)):
-        seen = [t for t in range(s + 1) if segments[t] == segments[s]]
-        for n in range(num_heads):
-            kv = n // (num_heads // num_kv_heads)
-            logits = np.array([query[s, n] @ key[t, kv] for t in seen]) / np.sqrt(query.shape[-1])
-            probabilities = np.exp(logits) / np.exp(logits).sum()
-            context = sum(p * value[t, kv] for p, t in zip(probabilities, seen, strict=True))
-            output[s] += weights["o_proj"]["weight"][:, n] @ context
-    return output
-
-
-def numpy_logits(params, batch, *, num_layers, num_heads):
-    decoder = params["decoder"]
-    table = decoder["emb"]["token_emb"]["weight"]
-    head = decoder["lm_head"]["weight"] if "lm_head" in decoder else table
-    rows = []
-    for inputs, positions, segments in zip(
-        batch["inputs"], batch["positions"], batch["segment_ids"], strict=True
-    ):
-        x = table[np.asarray(inputs)]
-        for i in range(num_layers):
-            layer = jax.tree.map(lambda w, i=i: w[i], decoder["transformer"]["layer"])
-            attention, mlp = layer["self_attention"], layer["feed_forward"]
-            normed = numpy_norm(x, attention["norm"]["scale"])
-            x = x + numpy_attention(normed, attention["attention"], num_heads, positions, segments)
-            normed = numpy_norm(x, mlp["norm"]["scale"])
-            gate = normed @ mlp["linear1_0"]["weight"]
-            hidden = gate / (1 + np.exp(-gate)) * (normed @ mlp["linear1_1"]["weight"])
-            x = x + hidden @ mlp["linear2"]["weight"]
-        rows.append(numpy_norm(x, decoder["output_norm"]["scale"]) @ head.T)
-    return np.stack(rows)
+from axl_exp.model import ALiBi, CausalLM, Llama31RotaryScaling, RMSNorm
+from tests.model.numpy_model import Options, numpy_logits, numpy_params
 
 
 def with_random_scales(model):
@@ -80,13 +20,71 @@ def with_random_scales(model):
     return model
 
 
-@pytest.mark.parametrize(("num_kv_heads", "tied_head"), [(1, True), (2, False), (6, True)])
+def plain(cfg):
+    """A Llama: the defaults."""
+
+
+def capped_llama_with_other_norms(cfg):
+    cfg.decoder.logit_cap = 2.0
+    layer = cfg.decoder.transformer.layer
+    layer.self_attention.structure = "postnorm"
+    layer.feed_forward.set(
+        structure="hybridnorm", residual_weight=0.5, activation=("nn.gelu", "linear")
+    )
+    attention = layer.self_attention.attention.set(logit_cap=1.5, sliding_window=4)
+    attention.query_scale.norm = RMSNorm.default_config()
+    attention.key_scale.norm = RMSNorm.default_config()
+    scaling = Llama31RotaryScaling.default_config().set(original_max_positions=1024)
+    rope = attention.input_linear.set(rotary_value=True).rope_pos_emb_layer
+    rope.set(layout="half_split", scaling=scaling)
+
+
+def alibi_with_hybrid_norms(cfg):
+    layer = cfg.decoder.transformer.layer
+    layer.self_attention.structure = "hybridnorm"
+    layer.feed_forward.set(structure="postnorm", activation="nn.relu")
+    attention = layer.self_attention.attention.set(logit_bias=ALiBi.default_config())
+    attention.input_linear = attention.input_linear.input_linear
+
+
+CAPPED = Options(
+    attention_structure="postnorm",
+    feed_forward_structure="hybridnorm",
+    residual_weight=0.5,
+    activation="gelu",
+    pairs="half_split",
+    slow_pairs_factor=8.0,
+    original_max_positions=1024,
+    rotates_values=True,
+    window=4,
+    attention_cap=1.5,
+    output_cap=2.0,
+)
+BIASED = Options(
+    attention_structure="hybridnorm",
+    feed_forward_structure="postnorm",
+    activation="relu",
+    theta=None,
+    # Of 6 heads: those of 4, then the first and third of 8.
+    slopes=(2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "num_kv_heads", "tied_head"),
+    [
+        (plain, Options(), 1, True),
+        (capped_llama_with_other_norms, CAPPED, 2, False),
+        (alibi_with_hybrid_norms, BIASED, 6, True),
+    ],
+)
 def test_logits_equal_those_of_a_second_implementation(
-    model_config, packed_batch, compiled, num_kv_heads, tied_head
+    model_config, packed_batch, compiled, change, options, num_kv_heads, tied_head
 ):
     cfg = model_config(tied_head=tied_head, num_kv_heads=num_kv_heads)
+    change(cfg)
     model = with_random_scales(cfg.instantiate(rngs=nnx.Rngs(0)))
-    expected = numpy_logits(numpy_params(model), packed_batch, num_layers=3, num_heads=6)
+    expected = numpy_logits(numpy_params(model), packed_batch, options)
     assert np.std(expected) > 0.5
     logits = compiled(lambda batch: model(batch))(packed_batch)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=2e-5)
@@ -98,7 +96,7 @@ def test_loss_is_the_mean_over_targets_that_count_and_the_sums_are_its_parts(
     # The last place of row 0 is padding; the third target of row 1 is the pad token.
     batch = {**packed_batch, "targets": packed_batch["targets"].at[1, 2].set(0)}
     model = model_config().set(z_loss_scale=1e-2).instantiate(rngs=nnx.Rngs(0))
-    logits = numpy_logits(numpy_params(model), batch, num_layers=3, num_heads=6)
+    logits = numpy_logits(numpy_params(model), batch)
     log_sums = np.log(np.exp(logits).sum(-1))
     nats = (
         log_sums - np.take_along_axis(logits, np.asarray(batch["targets"])[..., None], -1)[..., 0]

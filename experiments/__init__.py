@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axl_exp.config import ConfigBase
-from experiments import fuji
+from experiments import fuji, gala, honeycrisp
 
-_FAMILIES = (fuji,)
+_FAMILIES = (fuji, gala, honeycrisp)
 
 
 def named_trainer_configs() -> dict[str, Callable[[], ConfigBase]]:
@@ -19,4 +19,4 @@ def named_trainer_configs() -> dict[str, Callable[[], ConfigBase]]:
 
 def config_aliases() -> dict[str, str]:
     """Return shorter names, each with the config that it means."""
-    return {alias: name for f in _FAMILIES for alias, name in f.config_aliases().items()}
+    return fuji.config_aliases()

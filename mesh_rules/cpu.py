@@ -28,14 +28,11 @@ _ON_ANY_CPU = (
     ),
 )
 
-# Parameters, gradients and AdamW's second moment in float32 with the first in bfloat16 are 14 bytes
-# per parameter: 16.2 GiB for fuji-1B's 1.24 billion.
 _SMOKE_RUN = (
     SetMeshShape(MeshShape(fsdp=-1)),
     SetFields(
         {
             "train_dtype": np.dtype(np.float32),
-            "learner.optimizer.mu_dtype": np.dtype(ml_dtypes.bfloat16),
             # An evaluation or a checkpoint takes longer than the few steps, and as much memory.
             "evalers.*.eval_policy": config_for_function(never_policy),
             "checkpointer.save_policy": config_for_function(never_policy),
@@ -46,17 +43,31 @@ _SMOKE_RUN = (
     LimitFields({"input.max_sequence_length": 128, "max_step": 3}),
 )
 
+# Parameters, gradients and AdamW's second moment in float32 with the first in bfloat16 are 14 bytes
+# per parameter: 16.2 GiB for fuji-1B's 1.24 billion.
+_HALF_A_MOMENT = SetFields({"learner.optimizer.mu_dtype": np.dtype(ml_dtypes.bfloat16)})
+
+_NOTE = (
+    "Smoke run: a CPU cannot train this model, so this shows that it runs. One row of at most 128 "
+    "tokens per device, 3 steps, no evaluations, no checkpoints."
+)
+# A config that has a size in its name is made for accelerators: `fuji-1B-v3`.
+_SIZE = r"\d+(\.\d+)?[MB](-.*)?"
+
 RULES = (
     MeshRule(
         selector="cpu-.*",
-        # A config that has a size in its name is made for accelerators: `fuji-1B-v3`.
-        configs=r".+-\d+(\.\d+)?[MB](-.*)?",
+        configs=f"fuji-{_SIZE}",
+        modifiers=(*_SMOKE_RUN, _HALF_A_MOMENT),
+        golden_selectors=("cpu-1",),
+        note=_NOTE,
+    ),
+    MeshRule(
+        selector="cpu-.*",
+        configs=f".+-{_SIZE}",
         modifiers=_SMOKE_RUN,
         golden_selectors=("cpu-1",),
-        note=(
-            "Smoke run: a CPU cannot train this model, so this shows that it runs. One row of at "
-            "most 128 tokens per device, 3 steps, no evaluations, no checkpoints."
-        ),
+        note=_NOTE,
     ),
     MeshRule(
         selector="cpu-.*", configs=".*", modifiers=_ON_ANY_CPU, golden_selectors=("cpu-1", "cpu-8")

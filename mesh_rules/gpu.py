@@ -29,6 +29,34 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=64)),),
         golden_selectors=("gpu-h100-256",),
     ),
+    # Published, for p5, p4de and a3 machines, and for p4d, whose A100 has 40 GB.
+    MeshRule(
+        selector="gpu-((h100|a100)-(64|128|256|512|1024)|a100-40gb-256)",
+        configs="honeycrisp-3B",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("gpu-h100-64", "gpu-a100-40gb-256"),
+    ),
+    # Published, for p5, p4de and a3 machines: 0.92 s per step on 16 H100.
+    MeshRule(
+        selector="gpu-(h100|a100)-(16|32|64)",
+        configs="honeycrisp-85M",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("gpu-h100-16",),
+    ),
+    # Published, for p4d machines.
+    MeshRule(
+        selector="gpu-a100-40gb-(16|32|64|128)",
+        configs="honeycrisp-85M",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("gpu-a100-40gb-16",),
+    ),
+    # Published, for p5 and p4de machines.
+    MeshRule(
+        selector="gpu-(h100|a100)-(256|512|1024)",
+        configs="gala-7B(-hybridnorm-alibi)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("gpu-h100-256",),
+    ),
     # Not published. Two sequences of 8192 per GPU: twice what mesh_rules/v5p.py counts for one, at
     # most 90 GB.
     MeshRule(

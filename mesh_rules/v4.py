@@ -13,5 +13,26 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
         golden_selectors=("tpu-v4-1024",),
     ),
+    # Published.
+    MeshRule(
+        selector="tpu-v4-256",
+        configs="honeycrisp-3B",
+        modifiers=(SetMeshShape(MeshShape(fsdp=-1)),),
+        golden_selectors=("tpu-v4-256",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v4-(32|64)",
+        configs="honeycrisp-85M",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("tpu-v4-32",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v4-(1024|2048)",
+        configs="gala-7B(-hybridnorm-alibi)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
+        golden_selectors=("tpu-v4-1024",),
+    ),
     single_host_rule("tpu-v4-8"),
 )

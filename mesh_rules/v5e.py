@@ -17,5 +17,40 @@ RULES = (
         ),
         golden_selectors=("tpu-v5e-256-4",),
     ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5e-256",
+        configs="honeycrisp-3B",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)),),
+        golden_selectors=("tpu-v5e-256",),
+    ),
+    # Published, as a step time of 0.67 s.
+    MeshRule(
+        selector="tpu-v5e-32",
+        configs="honeycrisp-85M",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("tpu-v5e-32",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5e-256",
+        configs="gala-(85M|302M)",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("tpu-v5e-256",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5e-256",
+        configs="gala-1B(-hybridnorm-alibi)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        golden_selectors=("tpu-v5e-256",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5e-256",
+        configs="gala-7B(-hybridnorm-alibi)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=32)),),
+        golden_selectors=("tpu-v5e-256",),
+    ),
     single_host_rule("tpu-v5e-[148]"),
 )

@@ -33,4 +33,25 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("tpu-v5p-4096",),
     ),
+    # Published: a replica of the parameters on every chip.
+    MeshRule(
+        selector="tpu-v5p-(1024|2048|4096)",
+        configs="honeycrisp-3B",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("tpu-v5p-1024",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5p-(16|32)",
+        configs="honeycrisp-85M",
+        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        golden_selectors=("tpu-v5p-16",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5p-(1024|2048)",
+        configs="gala-7B(-hybridnorm-alibi)?",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
+        golden_selectors=("tpu-v5p-1024",),
+    ),
 )

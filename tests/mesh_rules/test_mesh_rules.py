@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from axl_exp.config.diff import Changed
-from axl_exp.golden.trees import golden_selectors
+from axl_exp.golden.make import golden_selectors
 from axl_exp.mesh import NoMeshRuleError, axis_sizes, parse_selector, select_rule
 from axl_exp.registry import list_configs, load_mesh_rules
 from axl_exp.resolve import resolve
@@ -31,6 +31,25 @@ def split_axes(name: str, selector: str) -> dict[str, int]:
         ("fuji-7B-v2", "gpu-p4de.24xlarge-1024", {"data": 128, "fsdp": 8}),
         ("fuji-70B-v2", "gpu-p5.48xlarge-512", {"data": 4, "fsdp": 128}),
         ("fuji-70B-v2", "gpu-a3-highgpu-8g-256", {"data": 4, "fsdp": 64}),
+        ("honeycrisp-85M", "tpu-v4-64", {"data": 32}),
+        ("honeycrisp-85M", "tpu-v5litepod-32", {"data": 32}),
+        ("honeycrisp-85M", "tpu-v5p-32", {"data": 16}),
+        ("honeycrisp-85M", "gpu-p5.48xlarge-64", {"data": 64}),
+        ("honeycrisp-85M", "gpu-a3-highgpu-8g-16", {"data": 16}),
+        ("honeycrisp-85M", "gpu-p4d.24xlarge-128", {"data": 16, "fsdp": 8}),
+        ("honeycrisp-3B", "tpu-v4-256", {"fsdp": 128}),
+        ("honeycrisp-3B", "tpu-v5litepod-256", {"fsdp": 256}),
+        ("honeycrisp-3B", "gpu-p4de.24xlarge-64", {"data": 8, "fsdp": 8}),
+        ("honeycrisp-3B", "gpu-p4d.24xlarge-256", {"data": 32, "fsdp": 8}),
+        ("honeycrisp-3B", "tpu-v5p-4096", {"data": 2048}),
+        ("gala-85M", "tpu-v5litepod-256", {"data": 256}),
+        ("gala-302M", "tpu-v5litepod-256", {"data": 256}),
+        ("gala-1B", "tpu-v5litepod-256", {"data": 32, "fsdp": 8}),
+        ("gala-1B-hybridnorm-alibi", "tpu-v5litepod-256", {"data": 32, "fsdp": 8}),
+        ("gala-7B", "tpu-v4-2048", {"data": 64, "fsdp": 16}),
+        ("gala-7B", "tpu-v5p-1024", {"data": 32, "fsdp": 16}),
+        ("gala-7B-hybridnorm-alibi", "tpu-v5litepod-256", {"data": 8, "fsdp": 32}),
+        ("gala-7B", "gpu-p5.48xlarge-256", {"data": 32, "fsdp": 8}),
     ],
 )
 def test_published_rules_are_as_they_were_published(name, selector, sizes):

@@ -21,6 +21,8 @@ def find_moves(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[tuple[str
     and its content is the same. A node of one line must besides be told from all others: its value
     stands once in each text, and its name or its parent stayed or it is a long string or symbol.
     """
+    if a.keys() <= b.keys() or b.keys() <= a.keys():
+        return  # Nothing is gone, or nothing is new: the common case, and the rest takes a while.
     contents_a, contents_b = _contents(a, without=b), _contents(b, without=a)
     places: dict[Content, list[str]] = {}
     for node, content in contents_b.items():

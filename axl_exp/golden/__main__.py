@@ -62,14 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(flags: argparse.Namespace) -> int:
     from axl_exp.golden.check import check
     from axl_exp.golden.lint import lint
-    from axl_exp.golden.render import as_text
+    from axl_exp.golden.render import as_text, print_text
+    from axl_exp.report.terminal import make_console
 
     result = check(flags.names, module=flags.module, folder=flags.dir)
     findings = [] if flags.names else lint(module=flags.module)
     if flags.json:
         print(json.dumps({**result.to_json(), "lint": findings}, indent=2))
     else:
-        print(as_text(result.comparison, with_configs=False), end="")
+        print_text(make_console(), as_text(result.comparison, with_configs=False))
         print("".join(f"{line}\n" for line in (*result.file_lines(), *findings)), end="")
     if result.is_same and not findings:
         _say(flags, f"{result.num_files} golden files of {result.num_configs} configs are true.")
@@ -81,22 +82,24 @@ def _check(flags: argparse.Namespace) -> int:
 
 def _update(flags: argparse.Namespace) -> int:
     from axl_exp.golden.check import check, write
-    from axl_exp.golden.render import as_text
+    from axl_exp.golden.render import as_text, print_text
+    from axl_exp.report.terminal import make_console
 
     result = check(flags.names, module=flags.module, folder=flags.dir)
     write(result, folder=flags.dir)
     if flags.json:
         print(json.dumps(result.to_json(), indent=2))
     else:
-        print(as_text(result.comparison), end="")
+        print_text(make_console(), as_text(result.comparison))
     _say(flags, f"{result.num_changed} of {result.num_files} files written in {flags.dir}.")
     return 0
 
 
 def _diff(flags: argparse.Namespace) -> int:
     from axl_exp.golden.comparison import compare_goldens
-    from axl_exp.golden.render import as_markdown, as_text
+    from axl_exp.golden.render import as_markdown, as_text, print_text
     from axl_exp.golden.sides import read_sides
+    from axl_exp.report.terminal import make_console
 
     before, after, said = read_sides(flags.names, folder=flags.dir)
     comparison = compare_goldens(before, after)
@@ -106,7 +109,7 @@ def _diff(flags: argparse.Namespace) -> int:
         print(as_markdown(comparison, said=said), end="")
         return 1 if comparison else 0
     else:
-        print(as_text(comparison), end="")
+        print_text(make_console(), as_text(comparison))
     _say(flags, f"{said}: {'different' if comparison else 'the same'}.")
     return 1 if comparison else 0
 

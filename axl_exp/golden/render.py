@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
 
 from axl_exp.golden.comparison import GROUPS, Comparison, fact_text
 from axl_exp.report.text import printable
@@ -11,6 +15,10 @@ from axl_exp.report.text import printable
 # GitHub refuses a comment of more than 65536 characters.
 MAX_MARKDOWN_BYTES = 64_000
 _NUM_NAMED = 3
+
+# A row below a title: where it holds, if that is on its line, and whether something is new or gone.
+_ROW = re.compile(r" +(?:[^:+-][^:]*: )?(?P<intent>[+-](?= ))?")
+_STYLES = {"+": "green", "-": "red"}
 
 
 def as_text(comparison: Comparison, *, with_configs: bool = True) -> str:
@@ -31,6 +39,14 @@ def as_text(comparison: Comparison, *, with_configs: bool = True) -> str:
             else:
                 lines += [f"  {where}:", *(f"    {row}" for row in rows)]
     return printable("".join(f"{line}\n" for line in lines))
+
+
+def print_text(console: Console, text: str) -> None:
+    """Print what `as_text` returned, on a terminal in colour; a long line is never folded."""
+    for line in text.splitlines():
+        row = _ROW.match(line)
+        style = "bold" if row is None else _STYLES.get(row["intent"], "")
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def as_markdown(comparison: Comparison, *, said: str) -> str:

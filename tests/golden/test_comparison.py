@@ -1,12 +1,15 @@
 import dataclasses
+import io
 
 import pytest
+from rich.console import Console
 
 from axl_exp.config.diff import Changed, diff
 from axl_exp.golden.comparison import compare_goldens
 from axl_exp.golden.golden import Golden, MeshGolden
 from axl_exp.golden.quantity import describe_ratio, describe_value
-from axl_exp.golden.render import MAX_MARKDOWN_BYTES, as_markdown, as_text
+from axl_exp.golden.render import MAX_MARKDOWN_BYTES, as_markdown, as_text, print_text
+from axl_exp.report.terminal import make_console
 
 CONFIG = {
     "input.max_sequence_length": "4096",
@@ -69,6 +72,22 @@ def test_a_change_of_everything_is_told_by_what_it_can_have_an_effect_on():
         "  d-7B: params 6.61 B -> 6.70 B (+1.3 %), params bytes 24.6 GiB -> 24.9 GiB (+1.3 %), "
         "checkpoints never -> always\n"
     )
+
+
+def test_a_terminal_shows_long_lines_whole_and_what_is_new_or_gone_in_colour():
+    text = (
+        "data\n  a: + input.new: 1\n  b:\n    - input.old: 2\n    input.size: 1 -> 2\n"
+        f"    + input.long: {'x' * 100}\n"
+    )
+    plain = make_console(io.StringIO(), width=40)
+    print_text(plain, text)
+    assert plain.file.getvalue() == text  # pyright: ignore[reportAttributeAccessIssue]
+    colour = Console(file=io.StringIO(), width=40, force_terminal=True, color_system="standard")
+    print_text(colour, text)
+    lines = colour.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+    assert [line.split("m")[0] for line in lines] == [
+        *("\x1b[1", "\x1b[32", "  b:", "\x1b[31", "    input.size: 1 -> 2", "\x1b[32")
+    ]
 
 
 def test_a_change_of_all_configs_says_so():

@@ -27,9 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--mesh", default="auto", help="hardware selector, such as cpu-8; default: what is there"
     )
     parser.add_argument("--run_dir", type=Path, help="default: a new directory under runs/")
-    parser.add_argument(
-        "--data_dir", help="your TFDS directory; default: the embedded corpus"
-    )
+    parser.add_argument("--data_dir", help="your TFDS directory; default: the embedded corpus")
     parser.add_argument("--module", help="a module of your own with configs, beside the built-in")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser

@@ -1,6 +1,8 @@
 """What a launch does, in order; each stage fails before the next costs anything."""
 
+import contextlib
 import dataclasses
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from axl_exp.report.terminal import make_console
 from axl_exp.report.text import format_seconds
 from axl_exp.resolve import Resolved, resolve
 from axl_exp.run.claim import check_claim, claim
-from axl_exp.run.environment import git_state
+from axl_exp.run.environment import code_state
 from axl_exp.run.home import home
 from axl_exp.run.layout import RunDir
 from axl_exp.run.naming import new_run_dir
@@ -63,7 +65,8 @@ def launch(request: LaunchRequest) -> int:
     if request.run_dir is not None:
         check_claim(RunDir(request.run_dir), config_text=config_text(resolved.config))
     trainer: SpmdTrainer = resolved.config.instantiate()  # pyright: ignore
-    with Narrator(make_console()) as narrator:
+    with contextlib.ExitStack() as stack:
+        narrator = stack.enter_context(Narrator(make_console()))
         _introduce(narrator, resolved, trainer, request)
         plan = trainer.plan()
         trainer.check_fits(plan, config_name=resolved.name)
@@ -73,7 +76,8 @@ def launch(request: LaunchRequest) -> int:
         compile_seconds = time.perf_counter() - compile_started
         plan = plan.with_compiled(compiled)
         trainer.check_fits(plan, config_name=resolved.name)
-        run_dir = _claim_run_dir(request, resolved)
+        run_dir = _run_dir(request, resolved)
+        stack.enter_context(claim(run_dir, config_text=config_text(resolved.config)))
         narrator.log_to(run_dir.log)
         narrator.show_plan(
             [
@@ -133,31 +137,27 @@ def _introduce(
     for warning in resolved.warnings:
         narrator.say(f"warning: {warning}", style="yellow")
     dataset = dataset_text(trainer.config.input.source)
-    if dataset == EMBEDDED_DATASET:
+    if request.data_dir is not None:
+        narrator.say(f"Data: {dataset} under {request.data_dir}", style="bold")
+    elif dataset == EMBEDDED_DATASET:
         narrator.say(
             "Data: the embedded corpus, the text that ships with this Python. "
             "Train on your own with --data_dir.",
             style="bold yellow",
         )
     else:
-        narrator.say(f"Data: {dataset} under {request.data_dir}", style="bold")
+        narrator.say(f"Data: {dataset}", style="bold")
 
 
 def _hardware_text(resolved: Resolved, trainer: SpmdTrainer) -> str:
     return f"{resolved.hardware} ({describe_devices(trainer.devices)})"
 
 
-def _claim_run_dir(request: LaunchRequest, resolved: Resolved) -> RunDir:
-    text = config_text(resolved.config)
+def _run_dir(request: LaunchRequest, resolved: Resolved) -> RunDir:
     if request.run_dir is not None:
-        run_dir = RunDir(request.run_dir)
-    else:
-        commit = (git_state(Path.cwd()) or {}).get("commit")
-        run_dir = new_run_dir(
-            _RUNS, config=resolved.name, commit=commit, started_unix_seconds=time.time()
-        )
-    claim(run_dir, config_text=text)
-    return run_dir
+        return RunDir(request.run_dir)
+    commit = (code_state() or {}).get("commit")
+    return new_run_dir(_RUNS, config=resolved.name, commit=commit, started_unix_seconds=time.time())
 
 
 def _env_facts(request: LaunchRequest, resolved: Resolved, trainer: SpmdTrainer) -> dict[str, Any]:
@@ -184,4 +184,5 @@ def _say_what_next(
         narrator.say(
             "Stopped on request. Launch again with the same flags and --run_dir to resume."
         )
-    narrator.say(f"compare it:    python -m axl_exp.compare {run_dir.path} OTHER_RUN_OR_BRANCH")
+    path = shlex.quote(str(run_dir.path))
+    narrator.say(f"compare it:    python -m axl_exp.compare {path} OTHER_RUN_OR_BRANCH")

@@ -1,6 +1,8 @@
 """Taking possession of a run directory: a new one, or one whose config is the same."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from axl_exp.config.delta import delta_text
 from axl_exp.config.diff import Change, Moved, diff
@@ -9,6 +11,11 @@ from axl_exp.config.parse import parse_text
 from axl_exp.run.files import write_text
 from axl_exp.run.layout import RunDir, RunDirError
 
+try:
+    import fcntl
+except ImportError:  # Windows: two launches into one directory are not kept apart there.
+    fcntl = None
+
 _SHOWN = 3
 
 
@@ -16,19 +23,36 @@ def check_claim(run_dir: RunDir, *, config_text: str) -> tuple[Change, ...]:
     """Return what a run with this config would change in the config of `run_dir`; writes nothing.
 
     Raises:
-        RunDirError: The directory cannot be written, holds something that is no run, or belongs to
-            a run of another config (differences in I/O alone do not count).
+        RunDirError: The directory cannot be written, is in use, holds something that is no run, or
+            belongs to a run of another config (differences in I/O alone do not count).
     """
     _check_writable(run_dir)
+    if run_dir.path.is_dir():
+        with _hold(run_dir):
+            return _changes(run_dir, config_text)
+    return ()
+
+
+def _changes(run_dir: RunDir, config_text: str) -> tuple[Change, ...]:
     if not run_dir.config.is_file():
-        others = sorted(p.name for p in run_dir.path.iterdir()) if run_dir.path.is_dir() else []
+        # A launch that was killed as it wrote config.txt leaves the beginning of it.
+        torn = f".{run_dir.config.name}."
+        names = sorted(p.name for p in run_dir.path.iterdir())
+        others = [name for name in names if not name.startswith(torn)]
         if others:
             raise RunDirError(
                 f"{run_dir.path} is no run directory and not empty (it holds {others[0]!r}). "
                 "Choose another with --run_dir."
             )
         return ()
-    before = parse_text(run_dir.config.read_text("utf-8"), source=str(run_dir.config))
+    try:
+        text = run_dir.config.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirError(
+            f"cannot read {run_dir.config} ({error}). "
+            "Put back a good copy, or choose another --run_dir."
+        ) from error
+    before = parse_text(text, source=str(run_dir.config))
     changes = tuple(diff(before, parse_text(config_text)))
     matter = [change for change in changes if not _is_io_only(change)]
     if matter:
@@ -41,19 +65,48 @@ def check_claim(run_dir: RunDir, *, config_text: str) -> tuple[Change, ...]:
     return changes
 
 
-def claim(run_dir: RunDir, *, config_text: str) -> tuple[Change, ...]:
-    """Make `run_dir` the directory of a run with this config, and return what changed in it.
+@contextlib.contextmanager
+def claim(run_dir: RunDir, *, config_text: str) -> Iterator[tuple[Change, ...]]:
+    """Make `run_dir` the directory of a run with this config, and yield what changed in it.
 
+    Inside the block no other launch can claim it.
     A directory that has a run already is continued if the configs differ in I/O alone (how often
     something is saved or logged); config.txt then tells of the newest launch.
 
     Raises:
         RunDirError: As `check_claim`.
     """
-    changes = check_claim(run_dir, config_text=config_text)
+    _check_writable(run_dir)
     run_dir.make()
-    write_text(run_dir.config, config_text)
-    return changes
+    with _hold(run_dir):
+        changes = _changes(run_dir, config_text)
+        write_text(run_dir.config, config_text)
+        yield changes
+
+
+@contextlib.contextmanager
+def _hold(run_dir: RunDir) -> Iterator[None]:
+    """Hold the lock on the directory itself, so that there is no lock file to be left behind."""
+    descriptor = os.open(run_dir.path, os.O_RDONLY)
+    try:
+        _lock(descriptor, run_dir)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, run_dir: RunDir) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunDirError(
+            f"{run_dir.path} is in use by another launch: is this run already going? "
+            "Stop that one, or choose another --run_dir."
+        ) from None
+    except OSError:
+        pass  # No locks on directories here (some network mounts): metrics.jsonl has its own.
 
 
 def _check_writable(run_dir: RunDir) -> None:

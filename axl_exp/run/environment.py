@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from axl_exp.run.files import read_json, write_json
+from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
 
 SCHEMA = "axl_exp.env/1"
@@ -38,7 +39,7 @@ def launch_facts(*, hardware: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "started_unix_seconds": time.time(),
         "command_line": [sys.executable, *sys.argv],
-        "git": git_state(Path.cwd()) or git_state(Path(__file__).parent),
+        "git": code_state(),
         "versions": package_versions(),
         "hardware": {**hardware, "host": host_facts()},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -59,15 +60,26 @@ def write_env(run_dir: RunDir, *, launch: Mapping[str, Any], facts: Mapping[str,
     Raises:
         RunFileError: An env.json is there and cannot be read.
     """
-    launches = [*read_json(run_dir.env).get("launches", []), launch]
+    try:
+        launches = [*read_json(run_dir.env).get("launches", []), launch]
+    except RunFileError as error:
+        raise RunFileError(
+            f"{error}. Put back a good copy, or remove it: it only tells of earlier launches."
+        ) from error
     write_json(run_dir.env, {"schema": SCHEMA, **facts, **launch, "launches": launches})
+
+
+def code_state() -> dict[str, Any] | None:
+    """Return `git_state` of the working directory; outside a repository, of this package."""
+    return git_state(Path.cwd()) or git_state(Path(__file__).parent)
 
 
 def git_state(directory: Path) -> dict[str, Any] | None:
     """Return commit, branch, dirty and diff_sha256 of the git tree around `directory`.
 
     `branch` is None for a detached HEAD. `diff_sha256` is None for a clean tree; otherwise it is
-    over `git diff HEAD` and the names of untracked files, with their contents up to 1 MiB each.
+    over `git diff HEAD` and the names of untracked files, with their contents up to 1 MiB each;
+    files of run directories are no part of the code and do not count.
     None where there is no git, no repository or no commit.
     """
     try:
@@ -78,13 +90,15 @@ def git_state(directory: Path) -> dict[str, Any] | None:
         untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
     except (OSError, subprocess.SubprocessError):
         return None
-    dirty = bool(diff or untracked)
+    names = (os.fsdecode(name) for name in untracked.split(b"\0") if name)
+    ours = _outside_runs(root, names)
+    dirty = bool(diff or ours)
     return {
         "root": str(root),
         "commit": commit,
         "branch": None if branch == "HEAD" else branch,
         "dirty": dirty,
-        "diff_sha256": _digest(root, diff, untracked) if dirty else None,
+        "diff_sha256": _digest(root, diff, ours) if dirty else None,
     }
 
 
@@ -101,11 +115,23 @@ def _git(directory: Path, *arguments: str) -> bytes:
     ).stdout
 
 
-def _digest(root: Path, diff: bytes, untracked: bytes) -> str:
+def _outside_runs(root: Path, names: Iterable[str]) -> list[str]:
+    """Return the files, by path from `root`, that lie in no run directory, sorted."""
+
+    @functools.cache
+    def in_run(directory: Path) -> bool:
+        run = RunDir(directory)
+        is_run = run.config.is_file() and run.metrics.is_file()
+        return is_run or (directory != root and in_run(directory.parent))
+
+    return sorted(name for name in names if not in_run((root / name).parent))
+
+
+def _digest(root: Path, diff: bytes, untracked: list[str]) -> str:
     digest = hashlib.sha256(diff)
-    for name in sorted(filter(None, untracked.split(b"\0"))):
-        digest.update(b"\0" + name + b"\0")
-        path = root / os.fsdecode(name)
+    for name in untracked:
+        digest.update(b"\0" + os.fsencode(name) + b"\0")
+        path = root / name
         if path.is_file() and path.stat().st_size <= _MAX_HASHED_BYTES:
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import jax
 
 from axl_exp.data import DataIterator
 from axl_exp.run.environment import launch_facts, write_env
-from axl_exp.run.files import write_json
+from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import RESTART
 from axl_exp.run.store import RunStore
@@ -28,7 +28,6 @@ from axl_exp.train.summary import (
     reset_peak_memory,
     summarise,
 )
-from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trainer import SpmdTrainer
 
 
@@ -66,38 +65,39 @@ def run_session(
 ) -> SessionResult:
     """Train `trainer`, whose inputs are open, in `run_dir`, which is claimed for its config.
 
-    Resumes from the newest whole checkpoint where there is one. Every way of ending leaves a
-    summary with its status and an entry in the run store.
+    Resumes from the newest whole checkpoint where there is one. summary.json tells of the newest
+    launch that had steps to train: every way of ending leaves one, except being killed.
 
     Args:
         env: Facts of the run for env.json: config name, mesh, overrides, data, seed.
         compile_seconds: What compiling took.
         started: `time.perf_counter()` when the process began its work.
     """
-    facts = {**env, "flop_formula": plan.flop_formula, "tokens_per_step": plan.tokens_per_step}
-    launch = launch_facts(hardware=hardware_facts(trainer.devices))
-    write_env(run_dir, launch=launch, facts=facts)
-    run_dir.summary.unlink(missing_ok=True)  # it told how an earlier launch ended
-    RunStore().record(run_dir)
     cfg = trainer.config
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         checkpointer = cfg.checkpointer.instantiate(directory=run_dir.checkpoints)
         stack.callback(checkpointer.close)
         restored = checkpointer.restore(trainer.abstract_state, say=display.say)
+        first_step = 1 if restored is None else restored.step + 1
         header = {"config": env["config"], "tokens_per_step": plan.tokens_per_step}
         continues = run_dir.metrics.exists()
-        writer = cfg.summary_writer.instantiate(run_dir=run_dir, header=header)
+        if restored is not None and not continues:
+            display.say(f"{run_dir.metrics} is gone: the records up to here are lost")
+        writer = cfg.summary_writer.instantiate(
+            run_dir=run_dir, header=header, first_step=first_step
+        )
         stack.callback(writer.close)
+        # Now that metrics.jsonl is there, git's untracked files of this run are known as such.
+        facts = {**env, "flop_formula": plan.flop_formula, "tokens_per_step": plan.tokens_per_step}
+        launch = launch_facts(hardware=hardware_facts(trainer.devices))
+        write_env(run_dir, launch=launch, facts=facts)
+        RunStore().record(run_dir)
         batches = trainer.input.iterator()  # pyright: ignore  (inputs are open)
         stack.callback(batches.close)
-        state, first_step = _begin(
-            trainer,
-            restored,
-            batches=batches,
-            writer=writer if continues else None,
-            say=display.say,
-        )
+        if continues:  # records of steps that are trained again become void
+            writer.event(RESTART, step=first_step - 1)
+        state = _begin(trainer, restored, batches=batches, say=display.say)
         loop = TrainLoop(
             trainer,
             compiled=compiled,
@@ -113,6 +113,11 @@ def run_session(
         startup_seconds = time.perf_counter() - started - compile_seconds
         del restored  # or its arrays would live through the whole run beside the donated state
         reset_peak_memory()
+        earlier = _finished_summary(run_dir) if first_step > cfg.max_step else None
+        if earlier is not None:
+            display.say(f"nothing left to train: the run finished after step {cfg.max_step}")
+            return SessionResult(earlier, exit_code=0)
+        run_dir.summary.unlink(missing_ok=True)  # it told how an earlier launch ended
         with _failure_summary(run_dir):
             result = loop.run(state, first_step=first_step, resumed=first_step > 1)
     status = STOPPED if stop and result.step < cfg.max_step else FINISHED
@@ -128,24 +133,15 @@ def _begin(
     restored: Restored | None,
     *,
     batches: DataIterator,
-    writer: SummaryWriter | None,
     say: Callable[[str], None],
-) -> tuple[TrainState, int]:
-    """Return the state to train from and the first step, with the data at its place.
-
-    `writer` is given where records of an earlier launch exist: those of steps that are trained
-    again become void.
-    """
-    first_step = 1
+) -> TrainState:
+    """Return the state to train from, with the data at its place."""
     if restored is not None:
-        first_step = restored.step + 1
         batches.set_state(restored.data_state)
         say(f"resuming after step {restored.step}")
-    if writer is not None:
-        writer.event(RESTART, step=first_step - 1)
     state = trainer.init_state() if restored is None else restored.state
     # Waited for, so that drawing the parameters is no part of the first step.
-    return jax.block_until_ready(state), first_step
+    return jax.block_until_ready(state)
 
 
 def hardware_facts(devices: Devices) -> dict[str, Any]:
@@ -159,6 +155,16 @@ def hardware_facts(devices: Devices) -> dict[str, Any]:
     }
 
 
+def _finished_summary(run_dir: RunDir) -> dict[str, Any] | None:
+    """Return the summary of the launch that finished the run; None if there is no good one."""
+    try:
+        summary = read_json(run_dir.summary)
+    except RunFileError:
+        return None
+    ours = summary.get("schema") == SCHEMA and summary.get("status") == FINISHED
+    return summary if ours else None
+
+
 @contextlib.contextmanager
 def _failure_summary(run_dir: RunDir) -> Iterator[None]:
     """Leave a summary that names the error if the block raises one."""
@@ -166,6 +172,7 @@ def _failure_summary(run_dir: RunDir) -> Iterator[None]:
         yield
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
-        write_json(run_dir.summary, {"schema": SCHEMA, "status": FAILED, "error": reason})
+        with contextlib.suppress(RunFileError):  # a full disk, say, must not hide the error
+            write_json(run_dir.summary, {"schema": SCHEMA, "status": FAILED, "error": reason})
         RunStore().record(run_dir)
         raise

@@ -1,5 +1,6 @@
 """Metrics out: every record to metrics.jsonl at once, every n-th to TensorBoard."""
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +22,18 @@ class SummaryWriter(Configurable):
         # Events that may wait to be written before the writer blocks.
         max_queue: int = 1000
 
-    def __init__(self, cfg: Config, *, run_dir: RunDir, header: Mapping[str, Any]):
+    def __init__(self, cfg: Config, *, run_dir: RunDir, header: Mapping[str, Any], first_step: int):
+        """Args:
+        header: What the first line of a new metrics.jsonl says beside its schema.
+        first_step: The step to be trained next. TensorBoard drops what an earlier launch wrote of
+            it and of later steps.
+        """
         super().__init__(cfg)
         self._every_n_steps = cfg.write_every_n_steps
         self._records = MetricsWriter(run_dir.metrics, header=header)
-        self._events = EventWriter(str(run_dir.tensorboard), max_queue=cfg.max_queue)
+        self._events = EventWriter(
+            str(run_dir.tensorboard), max_queue=cfg.max_queue, purge_step=first_step
+        )
 
     def write(self, step: int, values: Mapping[str, Any], *, rare: bool = False) -> None:
         """Write one record; `rare` records (an evaluation) go to TensorBoard at any step."""
@@ -45,5 +53,8 @@ class SummaryWriter(Configurable):
 
     def close(self) -> None:
         """Write what waits and close the files."""
-        self._events.close()
         self._records.close()
+        try:
+            self._events.close()
+        except OSError as error:  # A full disk: metrics.jsonl has told of it, and it is the record.
+            logging.warning("the last TensorBoard events are lost: %s", error.strerror)

@@ -33,9 +33,13 @@ class Tracer(Configurable):
         """Whether a trace is being recorded."""
         return self._last_step is not None
 
+    def is_due(self, step: int) -> bool:
+        """Whether a trace starts before `step`."""
+        return step in self._starts and not self.is_tracing
+
     def before_step(self, step: int) -> None:
         """Start a trace if one is due."""
-        if step in self._starts and not self.is_tracing:
+        if self.is_due(step):
             jax.profiler.start_trace(str(self._directory))
             self._last_step = step + self._num_steps - 1
 

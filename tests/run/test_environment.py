@@ -88,3 +88,17 @@ def test_env_json_lists_every_launch_and_tells_of_the_newest(tmp_path: Path, mon
     assert env["config"] == "fuji-tiny"
     assert env["hardware"]["device_count"] == 8
     assert env["hardware"]["host"]["num_cpus"] >= 1
+
+
+def test_what_runs_leave_in_the_tree_does_not_make_it_dirty(repository: Path):
+    run = repository / "runs" / "a"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("config.txt", "metrics.jsonl", "log.txt", "checkpoints/8"):
+        (run / name).write_text("x")
+    clean = git_state(repository)
+    assert clean is not None and (clean["dirty"], clean["diff_sha256"]) == (False, None)
+    # A folder with a config.txt alone is code, like any other.
+    (repository / "golden").mkdir()
+    (repository / "golden" / "config.txt").write_text("x")
+    dirty = git_state(repository)
+    assert dirty is not None and dirty["dirty"]

@@ -85,6 +85,15 @@ def test_killed_and_relaunched_it_gives_the_losses_of_an_uninterrupted_run(
     assert "restart" in events
 
 
+def test_a_finished_run_launched_again_keeps_its_summary(launch, tmp_path):
+    assert launch(*SMALL, "--run_dir=run").returncode == 0
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    done = launch(*SMALL, "--run_dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "nothing left to train" in done.stdout
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves_and_a_relaunch_goes_on_from_there(
     whole, launch, tmp_path, number

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from axl_exp.report.terminal import make_facts, make_table
 from axl_exp.report.text import format_bytes, format_number, format_seconds, printable
+from axl_exp.run.files import RunFileError
 from axl_exp.train.loop import StepReport
 from axl_exp.train.plan import Plan
 
@@ -52,9 +53,13 @@ class Narrator:
         self._log = path
 
     def _note(self, text: str) -> None:
-        if self._log is not None:
+        if self._log is None:
+            return
+        try:
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}\n")
+        except OSError as error:
+            raise RunFileError(f"cannot write {self._log}: {error.strerror}") from error
 
     # -- progress -----------------------------------------------------------------------------
 

@@ -17,7 +17,18 @@ class RunFileError(UserError):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` so that a reader, or a machine that dies, sees the old file or the new one."""
+    """Write `text` so that a reader, or a machine that dies, sees the old file or the new one.
+
+    Raises:
+        RunFileError: The system does not take it: no space, no permission.
+    """
+    try:
+        _write_whole(path, text)
+    except OSError as error:
+        raise RunFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_whole(path: Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:

@@ -27,7 +27,7 @@ RESTART = "restart"
 
 
 class MetricsError(UserError):
-    """A metrics file that is in use, of an unknown schema, or not a metrics file at all."""
+    """A metrics file that is in use, cannot be written, has an unknown schema, or is none."""
 
 
 class MetricsWriter:
@@ -46,7 +46,10 @@ class MetricsWriter:
 
     def __init__(self, path: Path, *, header: Mapping[str, Any]):
         self._path = path
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by close())
+        try:
+            self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by close())
+        except OSError as error:
+            raise MetricsError(f"cannot write {path}: {error.strerror}") from error
         try:
             _lock(self._file.fileno(), path)
             if _mend_tail(self._file) == 0:
@@ -90,8 +93,12 @@ class MetricsWriter:
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps({k: _plain(k, v) for k, v in record.items()}, allow_nan=False) + "\n"
         data = line.encode()
-        if self._file.write(data) != len(data):
-            raise OSError(f"{self._path}: the disk took only a part of a record")
+        try:
+            taken = self._file.write(data)
+        except OSError as error:
+            raise MetricsError(f"cannot write {self._path}: {error.strerror}") from error
+        if taken != len(data):
+            raise MetricsError(f"cannot write {self._path}: the disk took only a part of a record")
 
 
 def _plain(key: str, value: Any) -> Any:

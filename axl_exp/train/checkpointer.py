@@ -6,11 +6,12 @@ before it is read. Resuming takes the newest checkpoint that is whole and sets n
 aside under `damaged_checkpoints/`; nothing is deleted.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import orbax.checkpoint as ocp
 
 from axl_exp.config import Configurable, InstantiableConfig, config_class, config_for_function
 from axl_exp.errors import UserError
+from axl_exp.report.text import shorten
 from axl_exp.run.files import write_text
 from axl_exp.train.policy import Policy, every_n_steps_and_last_policy, never_policy
 
@@ -27,6 +29,12 @@ _TEMPORARY = ".orbax-checkpoint-tmp"
 
 class CheckpointError(UserError):
     """No checkpoint of a run can be read."""
+
+
+class CheckpointWriteError(UserError):
+    """A checkpoint could not be written: no space, no permission, a lost mount."""
+
+    exit_code = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +103,13 @@ class Checkpointer(Configurable):
         A save that is still being written is waited for first.
         """
         self.wait()
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data_state))
-            ),
-        )
+        with _told_as_write_error(step, self._directory):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data_state))
+                ),
+            )
         self._unconfirmed.append(step)
 
     def is_saving(self) -> bool:
@@ -110,19 +119,25 @@ class Checkpointer(Configurable):
     def confirm(self) -> list[int]:
         """Return the steps whose saves were committed since the last call; never blocks.
 
-        Raises whatever went wrong in the background (a full disk, say).
+        Raises:
+            CheckpointWriteError: Writing failed in the background (a full disk, say).
         """
         if not self._unconfirmed or self._manager.is_saving_in_progress():
             return []
         return self.wait()
 
     def wait(self) -> list[int]:
-        """Block until every save is committed; return the steps that were."""
-        if not self._unconfirmed:
-            return []
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Block until every save is committed; return the steps that were.
+
+        Raises:
+            CheckpointWriteError: One failed; it is told once.
+        """
         done, self._unconfirmed = self._unconfirmed, []
+        if not done:
+            return []
+        with _told_as_write_error(done[-1], self._directory):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
         for step in done:
             self._write_manifest(step)
         return done
@@ -154,8 +169,7 @@ class Checkpointer(Configurable):
                 restored = self._read(step, abstract_state)
                 break
             except Exception as error:  # Orbax raises many kinds on damaged files.
-                reason = " ".join(str(error).split())[:300]
-                damaged[step] = f"checkpoint {step} is damaged ({reason})"
+                damaged[step] = f"checkpoint {step} is damaged ({_reason(error)})"
         notes = [*notes, *damaged.values()]
         if restored is None and damaged:
             raise CheckpointError(
@@ -198,6 +212,8 @@ class Checkpointer(Configurable):
             count += 1
             target = aside / f"{step}-{count}"
         shutil.move(self._directory / str(step), target)
+        # Or it would judge the checkpoint that will be saved at this step again.
+        self._manifest(step).unlink(missing_ok=True)
 
     # -- manifests ----------------------------------------------------------------------------
 
@@ -227,3 +243,19 @@ class Checkpointer(Configurable):
                 raise ValueError(f"{name} is missing")
             if sizes[name] != size:
                 raise ValueError(f"{name} has {sizes[name]} of {size} bytes")
+
+
+@contextlib.contextmanager
+def _told_as_write_error(step: int, directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Orbax raises many kinds.
+        raise CheckpointWriteError(
+            f"the checkpoint of step {step} could not be written under {directory}: "
+            f"{_reason(error)}. Mend that and launch again: training resumes from the one before."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's text in one line: its beginning and its end, where the cause stands."""
+    return shorten(" ".join(str(error).split()), width=300)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -45,3 +46,14 @@ def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes, 
     with pytest.raises(RunFileError, match=told) as error:
         read_json(path)
     assert str(path) in str(error.value)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "x.txt"
+    with pytest.raises(RunFileError, match=f"^cannot write {path}: No space left on device$"):
+        write_text(path, "text")
+    assert list(tmp_path.iterdir()) == []

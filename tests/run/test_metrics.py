@@ -298,3 +298,9 @@ def test_no_bytes_make_the_reader_fail_otherwise(tmp_path_factory, content: byte
             continue
         for series in metrics.numbers.values():
             assert (np.diff(series.steps) > 0).all()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a full disk at hand")
+def test_a_full_disk_is_told_with_the_file():
+    with pytest.raises(MetricsError, match="^cannot write /dev/full: No space left on device$"):
+        MetricsWriter(Path("/dev/full"), header={})

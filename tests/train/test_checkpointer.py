@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from axl_exp.config import config_for_function
-from axl_exp.train.checkpointer import Checkpointer, CheckpointError
+from axl_exp.train.checkpointer import Checkpointer, CheckpointError, CheckpointWriteError
 from axl_exp.train.policy import every_n_steps_policy, never_policy
 
 
@@ -141,3 +141,37 @@ def test_a_step_is_confirmed_once_it_is_on_disk(tmp_path):
 def test_never_policy_turns_checkpoints_off(tmp_path):
     assert not _open(tmp_path, save_policy=config_for_function(never_policy)).is_on
     assert _open(tmp_path, save_policy=config_for_function(every_n_steps_policy).set(n=2)).is_on
+
+
+def test_a_checkpoint_saved_again_is_not_judged_by_the_manifest_of_a_damaged_one(tmp_path):
+    _save(tmp_path, 2, 4)
+    victim = _largest_file(tmp_path / "checkpoints" / "4")
+    victim.write_bytes(victim.read_bytes()[:10])
+    assert _restore(tmp_path)[0].step == 2
+    # Killed between the commit of 4 and its manifest: what is left must stand for itself.
+    assert not (tmp_path / "checkpoints" / "manifests" / "4.json").exists()
+
+
+def test_a_save_that_fails_is_one_error_that_names_step_and_place(tmp_path):
+    (tmp_path / "checkpoints").write_text("in the way")
+    checkpointer = _open(tmp_path)
+    with pytest.raises(CheckpointWriteError) as error:
+        checkpointer.save(4, state=_state(4), data_state={})
+    assert str(error.value).startswith(
+        f"the checkpoint of step 4 could not be written under {tmp_path}"
+    )
+    assert error.value.exit_code == 1
+    checkpointer.close()  # told once
+
+
+def test_a_save_that_fails_in_the_background_is_told_once(tmp_path, monkeypatch):
+    checkpointer = _open(tmp_path)
+    checkpointer.save(4, state=_state(4), data_state={})
+
+    def full():
+        raise ValueError("No space left on device")
+
+    monkeypatch.setattr(checkpointer._manager, "check_for_errors", full)
+    with pytest.raises(CheckpointWriteError, match="No space left on device. Mend that"):
+        checkpointer.wait()
+    checkpointer.close()

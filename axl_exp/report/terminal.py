@@ -16,6 +16,12 @@ from axl_exp.report.text import one_line
 PIPED_WIDTH = 100  # Where there is no terminal to ask; COLUMNS overrides it.
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise it on: rich would exit with 1, a code that commands give a meaning."""
+        raise  # noqa: PLE0704 (rich calls this where it handles the BrokenPipeError)
+
+
 def make_console(file: IO[str] | None = None, *, width: int | None = None) -> Console:
     """Return a console on `file` (stdout by default).
 
@@ -25,7 +31,7 @@ def make_console(file: IO[str] | None = None, *, width: int | None = None) -> Co
     file = file or sys.stdout
     if isinstance(file, io.TextIOWrapper):
         file.reconfigure(errors="replace")
-    console = Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+    console = _Console(file=file, markup=False, highlight=False, emoji=False, width=width)
     if width is None and not console.is_terminal and "COLUMNS" not in console._environ:
         console.width = PIPED_WIDTH
     return console

@@ -87,12 +87,17 @@ class Evaler(Configurable):
         loss = host["loss_sum"] / host["num_targets"]
         metrics = {
             "loss": loss,
-            "perplexity": math.exp(loss) if loss < 700 else math.inf,
+            "perplexity": perplexity(loss),
             "num_targets": int(host["num_targets"]),
         }
         if host["target_bytes"]:
             metrics["bits_per_byte"] = host["loss_sum"] / math.log(2) / host["target_bytes"]
         return metrics
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss): infinite where a float cannot hold it, NaN for NaN."""
+    return math.inf if loss > 700 else math.exp(loss)
 
 
 _SUMS = {"loss_sum": jnp.float32, "num_targets": jnp.int32, "target_bytes": jnp.int32}

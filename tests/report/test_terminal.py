@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 
+import pytest
 from rich.text import Text
 
 from axl_exp.report.terminal import PIPED_WIDTH, make_console, make_facts, make_table
@@ -45,3 +48,13 @@ def test_a_pipe_has_its_own_width_unless_columns_says_another(monkeypatch):
     assert make_console(io.StringIO()).width == PIPED_WIDTH
     monkeypatch.setenv("COLUMNS", "72")
     assert make_console(io.StringIO()).width == 72
+
+
+def test_a_reader_that_closed_the_pipe_is_told_as_such_and_not_as_exit_code_1():
+    read, write = os.pipe()
+    os.close(read)
+    file = os.fdopen(write, "w")
+    with pytest.raises(BrokenPipeError):
+        make_console(file).print("verdict")
+    with contextlib.suppress(BrokenPipeError):
+        file.close()

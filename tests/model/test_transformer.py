@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from axl_exp.model import RematSpec
+from axl_exp.model import RematSpec, abstract_model
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_every_layer_starts_from_numbers_of_its_own(model_config):
             assert not np.isclose(param[0], param[1]).any(), path
 
 
-def test_the_layers_are_applied_in_order(model_config, packed_batch):
+def test_the_layers_are_applied_in_order(model_config, packed_batch, compiled):
     transformer = model_config().instantiate(rngs=nnx.Rngs(0)).decoder.transformer
     x = jax.random.normal(jax.random.key(0), (2, 16, 24))
     context = {
@@ -47,11 +47,14 @@ def test_the_layers_are_applied_in_order(model_config, packed_batch):
         "segment_ids_BS": packed_batch["segment_ids"],
     }
     graph, stacked = nnx.split(transformer.layer)
-    expected = x
-    for i in range(3):
-        layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
-        expected = layer(expected, **context)
-    np.testing.assert_allclose(transformer(x, **context), expected, rtol=1e-5, atol=1e-5)
+
+    @compiled
+    def apply(x, i):
+        return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[i], stacked))(x, **context)
+
+    expected = apply(apply(apply(x, 0), 1), 2)
+    actual = compiled(lambda x: transformer(x, **context))(x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("unroll", [2, True])
@@ -61,31 +64,48 @@ def test_unrolled_equals_scanned(model_config, loss_and_gradients, plain, unroll
     assert_same(loss_and_gradients(cfg), plain)
 
 
-@pytest.mark.parametrize("save", ["", "[qkvo]_proj|context"])
-def test_rematerialised_equals_kept(model_config, loss_and_gradients, plain, save):
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"save": ""},
+        {"save": "[qkvo]_proj|context"},
+        {"save": "o_proj", "offload": "[qkv]_proj|linear.*"},
+    ],
+)
+def test_rematerialised_equals_kept(model_config, loss_and_gradients, plain, spec):
     cfg = model_config()
-    cfg.decoder.transformer.layer.remat_spec = RematSpec(save=save)
+    cfg.decoder.transformer.layer.remat_spec = RematSpec(**spec)
     assert_same(loss_and_gradients(cfg), plain)
 
 
-def num_products(model_config, batch, remat_spec) -> int:
-    """The matrix products of a forward and backward pass."""
+def gradient_jaxpr(model_config, batch, remat_spec) -> str:
     cfg = model_config()
     cfg.decoder.transformer.layer.remat_spec = remat_spec
-    graph, params = nnx.split(cfg.instantiate(rngs=nnx.Rngs(0)), nnx.Param)
+    graph, params = nnx.split(abstract_model(cfg), nnx.Param)
     gradient = jax.grad(lambda params: nnx.merge(graph, params).loss(batch).loss)
-    return str(jax.make_jaxpr(gradient)(params)).count("dot_general")
+    return str(jax.make_jaxpr(gradient)(params))
 
 
-def test_what_is_not_saved_by_name_is_computed_again(model_config, packed_batch):
+def test_what_is_not_kept_by_name_is_computed_again(model_config, packed_batch):
+    def num_products(remat_spec):
+        return gradient_jaxpr(model_config, packed_batch, remat_spec).count("dot_general")
+
     # Products per layer: qkv, logits, context, o_proj, linear1_0, linear1_1, linear2.
-    kept = num_products(model_config, packed_batch, None)
-    nothing = num_products(model_config, packed_batch, RematSpec(save=""))
-    attention = num_products(model_config, packed_batch, RematSpec(save="[qkvo]_proj|context"))
+    kept = num_products(None)
     # The last product of a layer is never needed to go backward.
-    assert nothing - kept == 6
+    assert num_products(RematSpec(save="")) - kept == 6
     # Again: the attention logits, for the gradient of the softmax, and the two of the gate.
-    assert attention - kept == 3
+    assert num_products(RematSpec(save="[qkvo]_proj|context")) - kept == 3
+    assert num_products(RematSpec(offload="[qkvo]_proj|context")) - kept == 3
+
+
+def test_what_is_offloaded_by_name_goes_to_the_host_and_comes_back(model_config, packed_batch):
+    spec = RematSpec(save="q_proj|o_proj", offload="[qk]_proj")
+    jaxpr = gradient_jaxpr(model_config, packed_batch, spec)
+    # Of 3 layers, 2 rows, 16 places: the keys of 2 heads; of the queries of 6, `save` comes first.
+    assert "f32<host>[3,2,16,2,4]" in jaxpr
+    assert "f32<host>[3,2,16,6,4]" not in jaxpr
+    assert "<host>" not in gradient_jaxpr(model_config, packed_batch, RematSpec(save="[qko]_proj"))
 
 
 def test_stacked_parameters_say_so_in_their_logical_axes(model_config):

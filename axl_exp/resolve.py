@@ -7,6 +7,8 @@ Each writer wins over those before it, and is remembered in the config (`cfg.wri
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +41,24 @@ from axl_exp.registry import NamedConfig, load_config, load_mesh_rules
 
 class BatchSizeError(UserError):
     """A batch or sequence that the mesh cannot divide evenly."""
+
+
+class RangeError(UserError):
+    """A number that no run can have, such as 0 layers."""
+
+
+# By the last name of a path: what is counted from 1, seeds (JAX draws from 32 bits), durations.
+_RANGES: tuple[tuple[re.Pattern[str], float, float, str], ...] = (
+    (
+        re.compile(
+            r"(\w+_)?dim|vocab_size|num_(layers|heads|kv_heads|trace_steps)|n|keep_last_n|max_step"
+            r"|\w+_every_n_steps|global_batch_size|max_sequence_length"
+        ),
+        *(1, math.inf, "at least 1"),
+    ),
+    (re.compile("seed"), 0, 2**32 - 1, "from 0 to 2**32 - 1"),
+    (re.compile(r"\w+_seconds"), math.ulp(0), math.inf, "above 0"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +119,7 @@ def resolve(
         cfg = adapt(cfg)
     cfg = _apply_file_overrides(cfg, named)
     cfg, warnings = apply_overrides(cfg, overrides)
+    cfg.visit(_check_range)
     if hardware is not None:
         cfg = _infer(cfg, hardware)
         _check_sizes(cfg)
@@ -112,6 +133,16 @@ def resolve(
         overrides=tuple(overrides),
         warnings=(*_overwritten(named, overrides), *warnings),
     )
+
+
+def _check_range(path: str, value: Any) -> None:
+    """Raise RangeError if the leaf at `path` is a number that no run can have."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    name = path.rpartition(".")[2]
+    for pattern, least, most, words in _RANGES:
+        if pattern.fullmatch(name) and not least <= value <= most:
+            raise RangeError(f"{path} is {value}: it must be {words}.")
 
 
 def _infer(cfg: Any, hardware: HardwareSelector) -> Any:

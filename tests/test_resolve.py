@@ -14,7 +14,7 @@ from axl_exp.config.diff import Changed, apply
 from axl_exp.config.override import Override
 from axl_exp.config.text import flatten
 from axl_exp.mesh import MeshShapeError, NoMeshRuleError, UnknownHardwareError
-from axl_exp.resolve import BatchSizeError, resolve
+from axl_exp.resolve import BatchSizeError, RangeError, resolve
 
 
 def override(path: str, text: str) -> Override:
@@ -182,3 +182,25 @@ def test_the_changes_of_the_rule_and_the_override_make_the_resolved_text():
 def test_resolve_itself_does_not_import_jax():
     code = "import sys, axl_exp.resolve; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("max_step", "0", "at least 1"),
+        ("input.global_batch_size", "-4", "at least 1"),
+        ("model.decoder.dim", "0", "at least 1"),
+        ("model.decoder.vocab_size", "0", "at least 1"),
+        ("model.decoder.transformer.num_layers", "-1", "at least 1"),
+        ("log_every_n_steps", "0", "at least 1"),
+        ("summary_writer.write_every_n_steps", "0", "at least 1"),
+        ("checkpointer.keep_last_n", "0", "at least 1"),
+        ("checkpointer.save_policy.n", "0", "at least 1"),
+        ("seed", "-1", "from 0 to 2**32 - 1"),
+        ("seed", "4294967296", "from 0 to 2**32 - 1"),
+        ("watchdog_timeout_seconds", "nan", "above 0"),
+    ],
+)
+def test_a_number_that_no_run_can_have_is_refused_by_its_path(path: str, text: str, words: str):
+    with raises(RangeError, f"{path} is {text}: it must be {words}."):
+        resolve("fuji-tiny", selector="cpu-1", overrides=[override(path, text)])

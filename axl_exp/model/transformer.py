@@ -7,6 +7,7 @@ import re
 
 import jax
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required, config_class
 from axl_exp.model.attention import TransformerAttentionLayer
@@ -60,6 +61,7 @@ class TransformerLayer(BaseLayer):
     ) -> jax.Array:
         """Return [B, S, D]."""
         attention_key, feed_forward_key = split_key(key, 2)
+        x_BSD = checkpoint_name(x_BSD, "input")
         x_BSD = self.self_attention(
             x_BSD, positions_BS=positions_BS, segment_ids_BS=segment_ids_BS, key=attention_key
         )

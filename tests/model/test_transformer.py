@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +108,15 @@ def test_what_is_offloaded_by_name_goes_to_the_host_and_comes_back(model_config,
     assert "f32<host>[3,2,16,2,4]" in jaxpr
     assert "f32<host>[3,2,16,6,4]" not in jaxpr
     assert "<host>" not in gradient_jaxpr(model_config, packed_batch, RematSpec(save="[qko]_proj"))
+
+
+def test_a_layers_input_is_kept_unless_it_is_offloaded(model_config, packed_batch):
+    def stacked_inputs(**spec):
+        jaxpr = gradient_jaxpr(model_config, packed_batch, RematSpec(**spec))
+        return set(re.findall(r"f32(<host>)?\[3,2,16,24\]", jaxpr))
+
+    assert stacked_inputs() == stacked_inputs(save="input") == {""}
+    assert stacked_inputs(offload="input") == {"<host>"}
 
 
 def test_stacked_parameters_say_so_in_their_logical_axes(model_config):

@@ -3,9 +3,6 @@
 The rules called published are those of AXLearn for its fuji, honeycrisp and gala families, as they
 stand. They were written for a flash attention kernel; the model here has none yet, so some of them
 need more memory than they did there. A launch counts the memory before it starts.
-
-Rules of AXLearn that offload activations to the host or accumulate gradients are not here: neither
-is part of the model or the trainer yet, and half of such a rule would be another rule.
 """
 
 from __future__ import annotations

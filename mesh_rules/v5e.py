@@ -5,16 +5,48 @@ from __future__ import annotations
 from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.single_host import single_host_rule
 
+_REMAT = "model.decoder.transformer.layer.remat_spec"
+_FUJI_7B = "fuji-(7B|8B)-v[^-]+(-tiktoken)?"
+
+# Every product waits in the host's memory for the backward pass.
+_OFFLOAD_PRODUCTS = SetFields(
+    {f"{_REMAT}.save": "", f"{_REMAT}.offload": ".*_proj|context|linear.*"}
+)
+
 RULES = (
-    # Published: four slices, one sequence per chip, every product kept for the backward pass. With
-    # fewer slices, and for 70B, the published rules offload.
+    # Published: one slice has room for one sequence per chip, a fourth of the batch of version 2.
     MeshRule(
-        selector="tpu-v5e-256-4",
-        configs="fuji-(7B|8B)-v[^-]+(-tiktoken)?",
+        selector="tpu-v5e-256",
+        configs=_FUJI_7B,
         modifiers=(
             SetMeshShape(MeshShape(data=-1, fsdp=256)),
-            SetFields({"model.decoder.transformer.layer.remat_spec.save": ".*"}),
+            _OFFLOAD_PRODUCTS,
+            SetFields({"accumulation_steps": 4}),
         ),
+        golden_selectors=("tpu-v5e-256",),
+    ),
+    # Published.
+    MeshRule(
+        selector="tpu-v5e-256-2",
+        configs=_FUJI_7B,
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), _OFFLOAD_PRODUCTS),
+        golden_selectors=("tpu-v5e-256-2",),
+    ),
+    # Published: four slices, one sequence per chip, every product kept for the backward pass.
+    MeshRule(
+        selector="tpu-v5e-256-4",
+        configs=_FUJI_7B,
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=256)),
+            SetFields({f"{_REMAT}.save": ".*"}),
+        ),
+        golden_selectors=("tpu-v5e-256-4",),
+    ),
+    # Published, as a step time of 14.4 s.
+    MeshRule(
+        selector="tpu-v5e-256-4",
+        configs="fuji-70B-.*",
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), _OFFLOAD_PRODUCTS),
         golden_selectors=("tpu-v5e-256-4",),
     ),
     # Published.

@@ -24,6 +24,21 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("tpu-v5p-1024",),
     ),
+    # Published: the products that attention reads are kept; a layer's input waits on the host.
+    MeshRule(
+        selector="tpu-v5p-.*",
+        configs="fuji-70B-.*",
+        modifiers=(
+            SetMeshShape(MeshShape(fsdp=-1)),
+            SetFields(
+                {
+                    "model.decoder.transformer.layer.remat_spec.save": "[qkv]_proj",
+                    "model.decoder.transformer.layer.remat_spec.offload": "input",
+                }
+            ),
+        ),
+        golden_selectors=("tpu-v5p-1024",),
+    ),
     # Not published. One sequence of 8192 per chip: three float32 matrices of attention scores
     # (3 * heads * 8192^2 * 4 bytes) are 26 GB for 1B and 19 GB for 3B, three of logits 13 GB, what
     # the layers keep 2 and 7 GB, parameters, moments and gradients over 8 chips 2.5 and 6.4 GB.

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -56,22 +57,49 @@ def test_published_rules_are_as_they_were_published(name, selector, sizes):
     assert split_axes(name, selector) == sizes
 
 
-@pytest.mark.parametrize("selector", ["tpu-v5e-256-4", "tpu-v5p-512"])
-def test_published_rules_that_keep_every_product_do(selector):
-    layer = resolve("fuji-7B-v2", selector=selector).config.model.decoder.transformer.layer
-    assert layer.remat_spec.save == ".*"
+ATTENTION = {"q_proj", "k_proj", "v_proj", "context", "o_proj"}
+PRODUCTS = ATTENTION | {"linear1_0", "linear1_1", "linear2"}
+QKV = {"q_proj", "k_proj", "v_proj"}
+
+
+# What AXLearn's rules keep on the device and offload to the host, and into how many parts they
+# divide a batch. Its policies of all products have no name for a layer's input.
+@pytest.mark.parametrize(
+    ("name", "selector", "saved", "offloaded", "num_parts"),
+    [
+        ("fuji-7B-v2", "tpu-v5litepod-256", set(), PRODUCTS, 4),
+        ("fuji-8B-v3-tiktoken", "tpu-v5litepod-256-2", set(), PRODUCTS, 1),
+        ("fuji-7B-v2", "tpu-v5litepod-256-4", PRODUCTS, set(), 1),
+        ("fuji-70B-v2", "tpu-v5litepod-256-4", set(), PRODUCTS, 1),
+        ("fuji-7B-v2", "tpu-v5p-512", PRODUCTS, set(), 1),
+        ("fuji-70B-v2", "tpu-v5p-1024", QKV, {"input"}, 1),
+        ("fuji-7B-v2", "tpu-v6e-256-2", set(), ATTENTION, 1),
+        ("fuji-70B-v2", "tpu-v6e-256", set(), ATTENTION, 4),
+        ("fuji-70B-v1", "tpu-v6e-256-8", set(), QKV | {"input"}, 1),
+        ("honeycrisp-3B", "tpu-v4-256", ATTENTION, set(), 1),
+    ],
+)
+def test_published_rules_keep_and_offload_what_was_published(
+    name, selector, saved, offloaded, num_parts
+):
+    cfg = resolve(name, selector=selector).config
+    spec = cfg.model.decoder.transformer.layer.remat_spec
+    names = PRODUCTS | {"input"}
+    assert {n for n in names if re.fullmatch(spec.save, n)} - {"input"} == saved
+    assert {n for n in names if re.fullmatch(spec.offload, n)} == offloaded
+    assert cfg.accumulation_steps == num_parts
 
 
 @pytest.mark.parametrize(
     ("name", "selector"),
     [
-        ("fuji-7B-v2", "tpu-v5e-256"),  # offloads and accumulates
-        ("fuji-70B-v2", "tpu-v6e-256-4"),  # offloads
-        ("fuji-7B-v2", "tpu-v4-512"),  # never published
+        ("fuji-7B-v2", "tpu-v4-512"),
+        ("fuji-7B-v2", "tpu-v6e-256"),
+        ("fuji-70B-v2", "tpu-v5e-256"),
         ("fuji-1B-v3", "gpu-h100-64"),
     ],
 )
-def test_a_rule_that_cannot_be_kept_is_not_there(name, selector):
+def test_what_was_never_published_is_not_there(name, selector):
     with pytest.raises(NoMeshRuleError):
         resolve(name, selector=selector)
 

@@ -60,12 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(flags: argparse.Namespace) -> int:
-    from axl_exp.golden.check import check
-    from axl_exp.golden.lint import lint
-    from axl_exp.golden.render import as_text, print_text
-    from axl_exp.report.terminal import make_console
+    from axl_exp.golden.second_process import second_process
 
-    result = check(flags.names, module=flags.module, folder=flags.dir)
+    with second_process(wanted=_is_of_everything(flags)) as second:
+        from axl_exp.golden.check import check
+        from axl_exp.golden.lint import lint
+        from axl_exp.golden.render import as_text, print_text
+        from axl_exp.report.terminal import make_console
+
+        result = check(flags.names, module=flags.module, folder=flags.dir, second=second)
     findings = [] if flags.names else lint(module=flags.module)
     if flags.json:
         print(json.dumps({**result.to_json(), "lint": findings}, indent=2))
@@ -81,11 +84,14 @@ def _check(flags: argparse.Namespace) -> int:
 
 
 def _update(flags: argparse.Namespace) -> int:
-    from axl_exp.golden.check import check, write
-    from axl_exp.golden.render import as_text, print_text
-    from axl_exp.report.terminal import make_console
+    from axl_exp.golden.second_process import second_process
 
-    result = check(flags.names, module=flags.module, folder=flags.dir)
+    with second_process(wanted=_is_of_everything(flags)) as second:
+        from axl_exp.golden.check import check, write
+        from axl_exp.golden.render import as_text, print_text
+        from axl_exp.report.terminal import make_console
+
+        result = check(flags.names, module=flags.module, folder=flags.dir, second=second)
     write(result, folder=flags.dir)
     if flags.json:
         print(json.dumps(result.to_json(), indent=2))
@@ -168,6 +174,11 @@ def _resolve(flags: argparse.Namespace) -> Resolved:
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return resolved
+
+
+def _is_of_everything(flags: argparse.Namespace) -> bool:
+    """Whether all built-in configs are asked for, which is enough work for two processes."""
+    return not flags.names and flags.module is None
 
 
 def _update_command(flags: argparse.Namespace, configs: list[str]) -> str:

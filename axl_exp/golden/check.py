@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from axl_exp.golden.comparison import Comparison, compare_goldens
 from axl_exp.golden.folder import read_folder, select, selected_configs, write_tree
-from axl_exp.golden.golden import base_of
+from axl_exp.golden.golden import Goldens, base_of
 from axl_exp.golden.layout import Tree, read_goldens, write_goldens
 from axl_exp.golden.make import make_goldens
+from axl_exp.golden.second_process import Second, output_of
 from axl_exp.registry import list_configs
 
 _MAX_LISTED = 5
@@ -85,14 +89,23 @@ class CheckResult:
         }
 
 
-def check(globs: Sequence[str], *, module: str | None, folder: Path) -> CheckResult:
+def check(
+    globs: Sequence[str], *, module: str | None, folder: Path, second: Second | None = None
+) -> CheckResult:
     """Return how the golden files of the configs that `globs` match differ from the configs.
+
+    Args:
+        globs: Over names of configs; none for all.
+        module: A module of the user's own; None for the built-in configs.
+        folder: The golden folder.
+        second: A process that makes half of all built-in goldens: then without globs and module.
 
     Raises:
         UserError: A glob matches nothing, or a config does not resolve.
     """
     names = selected_configs(globs, module=module, folder=folder)
-    goldens = make_goldens(_with_bases(names, module=module), module=module)
+    wanted = _with_bases(names, module=module)
+    goldens = _make_with(second, wanted) if second else make_goldens(wanted, module=module)
     files = read_folder(folder)
     expected = {f: text for f, text in write_goldens(goldens).items() if f.split("/")[0] in names}
     before, errors = read_goldens(files)
@@ -114,6 +127,35 @@ def check(globs: Sequence[str], *, module: str | None, folder: Path) -> CheckRes
 def write(result: CheckResult, *, folder: Path) -> None:
     """Make the files in `folder` those that there should be."""
     write_tree(folder, expected=result.expected, actual=result.actual)
+
+
+def write_second_half() -> None:
+    """Write the second half of all built-in goldens to stdout, pickled."""
+    with contextlib.redirect_stdout(sys.stderr):  # Whatever an experiment prints is not ours.
+        goldens = make_goldens(_halves(list_configs())[1], module=None)
+    sys.stdout.buffer.write(pickle.dumps(goldens))
+
+
+def _make_with(second: Second, names: Sequence[str]) -> Goldens:
+    """The goldens of all built-in configs, half of them from a second process."""
+    here, there = _halves(names)
+    goldens = make_goldens(here, module=None)
+    made = output_of(second)
+    # What failed there fails here too, and here its error is heard.
+    goldens |= make_goldens(there, module=None) if made is None else pickle.loads(made)
+    return dict(sorted(goldens.items()))
+
+
+def _halves(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`names` in two parts of about the same work; variants, which share traces, stay together."""
+    with_variants: dict[str, list[str]] = {}
+    for name in sorted(names):
+        root = name
+        while (base := base_of(root, names)) is not None:
+            root = base
+        with_variants.setdefault(root, []).append(name)
+    groups = list(with_variants.values())
+    return sum(groups[::2], []), sum(groups[1::2], [])
 
 
 def _with_bases(names: Sequence[str], *, module: str | None) -> list[str]:

@@ -117,7 +117,11 @@ def _trace_model(cfg: Any, sequence_length: int) -> Model:
 
 
 def _trace_update(cfg: Any, model: Model) -> Update:
-    learner, tree = _learner(cfg, model), model.tree
+    learner = _learner(cfg, model)
+    # As small as they can be: sizes change nothing here, and JAX traces equal shapes but once.
+    tree = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((2,) * len(leaf.shape), leaf.dtype), model.tree
+    )
     state = jax.eval_shape(learner.init, tree)
     with learner_context(None) as context:
         # The function is new for each trace: JAX would else answer from its cache, in silence.

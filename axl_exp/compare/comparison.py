@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+from axl_exp.compare.checks import Check, physical_checks
 from axl_exp.compare.config_changes import ConfigChange, config_changes
 from axl_exp.compare.load import Run, load_run
+from axl_exp.compare.logs.log import Log
 from axl_exp.compare.losses import LossComparison, compare_losses, loss_results
 from axl_exp.compare.memory import memory_results
 from axl_exp.compare.sides import Side
 from axl_exp.compare.speed import speed_results
+from axl_exp.compare.theirs import Theirs, theirs
 from axl_exp.compare.time_use import TimeUse, time_use
 from axl_exp.compare.validity import Difference, Kind, differences
 from axl_exp.compare.verdict import MetricResult, Verdict, overall
@@ -21,6 +25,8 @@ class Comparison:
     """What is known of B against A.
 
     Attributes:
+        checks: Physical checks of both sides.
+        theirs: What MaxView shows of two MaxText logs; None for anything else.
         notes: What a reader must know of the files and of how the runs were chosen.
         explanation: What can explain a difference of the losses; says so where nothing can.
     """
@@ -36,6 +42,8 @@ class Comparison:
     losses: LossComparison
     changes: list[ConfigChange]
     explanation: str
+    checks: list[Check]
+    theirs: Theirs | None
     notes: list[str]
 
 
@@ -45,9 +53,10 @@ def compare(side_a: Side, side_b: Side) -> Comparison:
     Raises:
         UserError: A side is no run, or one of its files cannot be read.
     """
-    a, b = load_run(side_a.run_dir), load_run(side_b.run_dir)
+    a, b = (load_run(side.run_dir, part=side.part) for side in (side_a, side_b))
     changes = config_changes(a.config, b.config)
-    by_ref = side_a.by_ref or side_b.by_ref
+    # Two logs of one page are there to compare their commits.
+    by_ref = side_a.by_ref or side_b.by_ref or bool(side_a.part and side_b.part)
     found = differences(a, b, changes=changes, by_ref=by_ref)
     losses = compare_losses(a, b)
     metrics = [*loss_results(a, b), *speed_results(a, b), *memory_results(a, b)]
@@ -67,6 +76,8 @@ def compare(side_a: Side, side_b: Side) -> Comparison:
         losses=losses,
         changes=changes,
         explanation=_explanation(a, b, losses, changes, found),
+        checks=[*physical_checks("A", a), *physical_checks("B", b)],
+        theirs=theirs(a, b),
         notes=[*_side_notes(side_a, side_b), *_notes("A", a), *_notes("B", b)],
     )
 
@@ -92,7 +103,8 @@ def _explanation(
 
 def _side_notes(side_a: Side, side_b: Side) -> list[str]:
     notes = [note for note in (side_a.note, side_b.note) if note]
-    if side_a.run_dir.path.resolve() == side_b.run_dir.path.resolve():
+    paths = [os.path.realpath(side.run_dir.path) for side in (side_a, side_b)]
+    if paths[0] == paths[1] and side_a.part == side_b.part:
         notes.insert(0, "A and B are the same run directory: this compares a run with itself")
     return notes
 
@@ -100,6 +112,8 @@ def _side_notes(side_a: Side, side_b: Side) -> list[str]:
 def _notes(name: str, run: Run) -> list[str]:
     """Return what was missing, damaged or repaired in the files of one run."""
     metrics, files = run.metrics, run.run_dir
+    if run.log is not None:
+        return _log_notes(name, run, run.log)
     notes = [
         f"{name} has no {path.name}" for path in (files.config, files.metrics) if not path.exists()
     ]
@@ -116,5 +130,24 @@ def _notes(name: str, run: Run) -> list[str]:
     if metrics.num_repeated:
         notes.append(
             f"{name}: {metrics.num_repeated} values stand twice for one step; the later one counts"
+        )
+    return notes
+
+
+def _log_notes(name: str, run: Run, log: Log) -> list[str]:
+    """Return what was read of a log, what was mended, and what was not understood."""
+    notes = [f"{name} is a log of {log.format}: {len(log.rows):,} step records"]
+    if log.failure:
+        notes.append(f"{name} failed at {log.failure}")
+    if not len(log.rows):
+        notes.append(f"{name} holds no step: it ended before the first one was printed")
+    notes.extend(f"{name}: {note}" for note in log.notes)
+    if log.repairs:
+        notes.append(f"{name} was mended: {'; '.join(log.repairs)}")
+    if log.num_not_understood:
+        line, text = log.not_understood[0]
+        notes.append(
+            f"{name}: {log.num_not_understood:,} places look like metrics and were not understood; "
+            f"the first is line {line}: {text}"
         )
     return notes

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from axl_exp.compare.logs.as_run import config_of, env_of, metrics_of, summary_of
+from axl_exp.compare.logs.jsonl import is_metrics_file, read_any_metrics
+from axl_exp.compare.logs.log import Log
+from axl_exp.compare.logs.maxview import Page, read_logs
 from axl_exp.config.parse import FlatConfig, parse_text
 from axl_exp.errors import UserError
 from axl_exp.run.files import RunFileError, read_json
@@ -25,6 +31,10 @@ class Run:
         env: {} where there is no env.json.
         summary: {} where the run has not ended by itself.
         metrics: Empty where there is no metrics.jsonl.
+        log: The log of another trainer that all of this was read from; None for a run of ours.
+        page: The page that the log stood in; None where it stood alone.
+        quanta: metric -> unit of the last digit that was printed; a metric that is not here was
+            not rounded.
     """
 
     run_dir: RunDir
@@ -32,6 +42,9 @@ class Run:
     env: dict[str, Any]
     summary: dict[str, Any]
     metrics: Metrics
+    log: Log | None = None
+    page: Page | None = None
+    quanta: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def config_name(self) -> str:
@@ -44,16 +57,25 @@ class Run:
         return str(self.summary.get("status", "unfinished"))
 
 
-def load_run(run_dir: RunDir) -> Run:
+def load_run(run_dir: RunDir, *, part: str = "") -> Run:
     """Read every file of `run_dir` that a comparison needs; files that are missing are empty.
 
+    A path that is a file is a metrics file of ours, or a log of another trainer.
+
+    Args:
+        run_dir: A run directory, or the path of a file.
+        part: Which log of a page that holds several.
+
     Raises:
+        LogError: A file that is no log which we can read.
         NotARunError: The directory is missing or holds neither config.txt nor metrics.jsonl.
         MetricsError, ParseError, RunFileError: A file is there and cannot be read.
     """
+    if os.path.isfile(run_dir.path):
+        return _load_file(run_dir, part=part)
     if not run_dir.path.is_dir():
-        what = "is a file, not a run directory" if run_dir.path.exists() else "does not exist"
-        raise NotARunError(f"{run_dir.path} {what}.{_parent_hint(run_dir)}")
+        what = "is not a file or directory" if run_dir.path.exists() else "does not exist"
+        raise NotARunError(f"{run_dir.path} {what}.")
     if not run_dir.is_run():
         raise NotARunError(
             f"{run_dir.path} is not a run directory: it holds neither {run_dir.config.name} "
@@ -71,6 +93,26 @@ def load_run(run_dir: RunDir) -> Run:
     )
 
 
+def _load_file(run_dir: RunDir, *, part: str) -> Run:
+    parent = RunDir(run_dir.path.parent)
+    if parent.is_run() and run_dir.path.name in (parent.metrics.name, parent.config.name):
+        return load_run(parent)
+    if is_metrics_file(run_dir.path):
+        return Run(run_dir, None, {}, {}, read_any_metrics(run_dir.path))
+    log, page = read_logs(run_dir.path, part=part)
+    metrics = metrics_of(log)
+    return Run(
+        run_dir=run_dir,
+        config=config_of(log),
+        env=env_of(log),
+        summary=summary_of(log),
+        metrics=metrics,
+        log=log,
+        page=page,
+        quanta=log.rows.quanta | log.evals.quanta,
+    )
+
+
 def _read_config(run_dir: RunDir) -> FlatConfig | None:
     try:
         text = run_dir.config.read_text(encoding="utf-8")
@@ -81,11 +123,6 @@ def _read_config(run_dir: RunDir) -> FlatConfig | None:
     except UnicodeDecodeError as error:
         raise RunFileError(f"{run_dir.config} is not UTF-8 text: {error.reason}") from error
     return parse_text(text, source=str(run_dir.config))
-
-
-def _parent_hint(run_dir: RunDir) -> str:
-    parent = RunDir(run_dir.path.parent)
-    return f" Its run directory is {parent.path}." if parent.is_run() else ""
 
 
 def _child_hint(run_dir: RunDir) -> str:

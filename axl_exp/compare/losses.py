@@ -34,6 +34,8 @@ class LossComparison:
         cause: What can have parted them there; None where they never do.
         first_apart: For each watched metric the first step at which it differs, None for never.
         share_higher: Of the paired steps that differ, the share at which B is higher.
+        quantum: The unit of the last digit printed, where a side was printed; 0 where none was.
+        quanta_apart: Least and most of the differences, in that unit; None where it is 0.
     """
 
     num_paired: int
@@ -42,6 +44,8 @@ class LossComparison:
     cause: Cause | None
     first_apart: dict[str, int | None]
     share_higher: float | None
+    quantum: float = 0.0
+    quanta_apart: tuple[int, int] | None = None
 
     @property
     def identical(self) -> bool:
@@ -68,7 +72,22 @@ def compare_losses(a: Run, b: Run) -> LossComparison:
         cause=cause(parted, a=series_a, b=series_b) if parted and series_a and series_b else None,
         first_apart=first_apart,
         share_higher=higher / (higher + lower) if higher + lower else None,
+        quantum=_quantum(TRAIN_LOSS, a, b),
+        quanta_apart=_quanta_apart(paired, _quantum(TRAIN_LOSS, a, b)),
     )
+
+
+def _quantum(key: str, a: Run, b: Run) -> float:
+    """Return the coarser of the units in which the two sides print `key`; 0 for raw floats."""
+    return max(run.quanta.get(key, 0.0) for run in (a, b))
+
+
+def _quanta_apart(paired: Paired, quantum: float) -> tuple[int, int] | None:
+    apart = np.abs(paired.b - paired.a)
+    apart = apart[np.isfinite(apart)]
+    if not quantum or not len(apart):
+        return None
+    return round(float(apart.min()) / quantum), round(float(apart.max()) / quantum)
 
 
 def loss_results(a: Run, b: Run) -> list[MetricResult]:
@@ -79,6 +98,11 @@ def loss_results(a: Run, b: Run) -> list[MetricResult]:
         key=_eval_order,
     )
     return found + [_eval_result(key, a, b) for key in keys]
+
+
+def identical_told(quantum: float) -> str:
+    """Return how far two equal values are known to be equal."""
+    return f"identical as printed, to {quantum:g}," if quantum else "identical to the bit"
 
 
 def _either_has(key: str, a: Run, b: Run) -> bool:
@@ -106,15 +130,16 @@ def _train_result(a: Run, b: Run) -> MetricResult:
     if result.reason:
         return result
     if parting(paired) is None:
-        told = f"identical to the bit at all {len(paired)} paired steps"
+        told = f"{identical_told(_quantum(TRAIN_LOSS, a, b))} at all {len(paired)} paired steps"
         return replace(result, state=State.WITHIN_NOISE, reason=told)
     if len(tail) < _MIN_TAIL_STEPS:
         told = f"too few paired steps: {len(tail)}, {_MIN_TAIL_STEPS} needed"
         return replace(result, reason=told)
-    return _judge(result, spread=2 * float(np.std(tail.b - tail.a, ddof=1)))
+    spread = 2 * float(np.std(tail.b - tail.a, ddof=1))
+    return _judge(result, spread=spread, quantum=_quantum(TRAIN_LOSS, a, b))
 
 
-def _judge(result: MetricResult, *, spread: float | None) -> MetricResult:
+def _judge(result: MetricResult, *, spread: float | None, quantum: float = 0.0) -> MetricResult:
     """Give the verdict on a loss that differs: beyond its spread and beyond the floor is real.
 
     One run per side cannot tell how far a repeat would fall, so there is no p-value.
@@ -122,6 +147,7 @@ def _judge(result: MetricResult, *, spread: float | None) -> MetricResult:
     Args:
         result: With both values.
         spread: Two standard deviations of the paired differences; None where there are none.
+        quantum: The unit of the last digit that was printed.
     """
     a, b = result.a, result.b
     assert a is not None and b is not None
@@ -134,6 +160,10 @@ def _judge(result: MetricResult, *, spread: float | None) -> MetricResult:
         )
     apart, floor = abs(b - a), ASSUMED_LOSS_FLOOR * abs(a)
     told = f"apart by {apart:.3g}"
+    if quantum:
+        told += f" ({apart / quantum:.1f} print quanta of {quantum:g})"
+        if apart <= quantum:
+            return replace(result, state=State.WITHIN_NOISE, reason=f"{told}: within one")
     if spread is not None:
         told += f", paired differences spread {spread:.3g} (2 sd)"
     if spread is not None and apart <= spread:
@@ -174,7 +204,7 @@ def _eval_result(key: str, a: Run, b: Run) -> MetricResult:
     if quantity != "loss" and _either_has(loss_key, a, b) and not incomparable_tokens(a, b):
         loss = _eval_result(loss_key, a, b)
         return replace(result, state=loss.state, reason=f"as {loss.name}")
-    return _judge(result, spread=None)
+    return _judge(result, spread=None, quantum=_quantum(key, a, b))
 
 
 def _missing(key: str, a: Run, b: Run, paired: Paired) -> str:

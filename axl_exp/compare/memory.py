@@ -35,7 +35,7 @@ def memory_results(a: Run, b: Run) -> list[MetricResult]:
         state=State.NOT_COMPARABLE,
         reason=f"{missing} does not tell it" if missing else incomparable_time(a, b),
         window="the last launch, whole",
-        formula=f"{_KEY} of summary.json: of one device; on a CPU, of the process",
+        formula=_formula(a, b),
     )
     if result.reason or result.relative is None:
         return [result]
@@ -45,6 +45,13 @@ def memory_results(a: Run, b: Run) -> list[MetricResult]:
         return [replace(result, state=State.WITHIN_NOISE, reason=f"within {told}")]
     state = direction(result)
     return [replace(result, state=state, reason=f"beyond {told}")]
+
+
+def _formula(a: Run, b: Run) -> str:
+    """Return what the values are; a log tells its own."""
+    ours = f"{_KEY} of summary.json: of one device; on a CPU, of the process"
+    told = dict.fromkeys(str(run.summary.get("peak_memory_told", ours)) for run in (a, b))
+    return "; against ".join(told)
 
 
 def _peak(run: Run) -> float | None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from axl_exp.compare.checks import Check
 from axl_exp.compare.comparison import Comparison
-from axl_exp.compare.losses import LossComparison
+from axl_exp.compare.losses import LossComparison, identical_told
+from axl_exp.compare.theirs import Theirs
 from axl_exp.compare.time_use import TimeUse
 from axl_exp.compare.validity import Kind
 from axl_exp.compare.verdict import MetricResult, State
@@ -51,7 +53,42 @@ def show(comparison: Comparison, console: Console) -> None:
         _show_time(c.time, console)
     if c.losses.num_paired:
         _show_losses(c.losses, c.explanation, console)
+    if c.theirs is not None:
+        _show_theirs(c.theirs, console)
+    if c.checks:
+        _show_checks(c.checks, console)
     _show_config(c, console)
+
+
+def _show_theirs(theirs: Theirs, console: Console) -> None:
+    _heading(console, "As MaxView shows it: theirs, not ours, and no verdict rests on it")
+    rows = [
+        (f.name, *(_their_value(v) for v in (f.a, f.b, f.diff)), f.shown_a, f.shown_b, f.shown_diff,
+         f.what)
+        for f in theirs.figures
+    ]  # fmt: skip
+    headers = ("figure", "A", "B", "B - A", "page A", "page B", "page diff", "what it is")
+    console.print(make_table(*headers, rows=rows, right=(1, 2, 3, 4, 5, 6)))
+    if theirs.average_told:
+        console.print(Text(f"  {theirs.average_told}"))
+    for long in theirs.long_steps:
+        parts = " + ".join(f"{seconds:.3f} {what}" for what, seconds in long.parts)
+        what = "" if long.is_printed else " waited in its save, in no printed step,"
+        console.print(
+            Text(f"  {long.side}, step {long.step}:{what} {long.seconds:.3f} s = {parts}")
+        )
+
+
+def _their_value(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4f}"
+
+
+def _show_checks(checks: Sequence[Check], console: Console) -> None:
+    _heading(console, "Physical checks")
+    rows = [("✓ holds" if c.holds else "✗ FAILS", c.side, c.what, c.told) for c in checks]
+    console.print(make_table("", "", "what", "numbers", rows=rows))
 
 
 def _heading(console: Console, text: str) -> None:
@@ -136,7 +173,7 @@ def _show_losses(losses: LossComparison, explanation: str, console: Console) -> 
     assert losses.window is not None
     paired = f"{losses.num_paired:,} paired steps ({losses.window[0]}-{losses.window[1]})"
     if losses.identical:
-        _heading(console, f"Losses: identical to the bit at all {paired}")
+        _heading(console, f"Losses: {identical_told(losses.quantum)} at all {paired}")
         return
     parted = losses.parting
     assert parted is not None and losses.cause is not None
@@ -151,6 +188,9 @@ def _show_losses(losses: LossComparison, explanation: str, console: Console) -> 
         ("  first step apart", first),
         ("  why", explanation),
     ]
+    if losses.quanta_apart is not None:
+        low, high = losses.quanta_apart
+        facts.append(("  apart by", f"{low}-{high} print quanta of {losses.quantum:g}"))
     if losses.share_higher is not None:
         facts.append(("  sign", f"B is higher at {100 * losses.share_higher:.0f} % of them"))
     console.print(make_facts(facts))

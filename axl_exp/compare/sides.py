@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axl_exp.cli import did_you_mean
+from axl_exp.compare.logs.maxview import page_names
 from axl_exp.errors import UserError
 from axl_exp.report.text import shorten
 from axl_exp.run.files import RunFileError, read_json
@@ -29,30 +30,37 @@ class Side:
         run_dir: The run.
         by_ref: Whether the name is a branch or commit: then the commit is what is being compared.
         note: How the run was chosen; empty where the user named it.
+        part: Which log of a page that holds several.
     """
 
     name: str
     run_dir: RunDir
     by_ref: bool = False
     note: str = ""
+    part: str = ""
 
 
 def choose_sides(names: Sequence[str], *, store: RunStore) -> list[Side]:
     """Return the run that each of `names` means.
 
-    A name is a path that exists, or `REF` or `REF:config`, where REF is a branch, a commit or
-    anything that git resolves to one. A REF means its newest finished run, of the config that all
+    A name is a path that exists, `PAGE#NAME` for one log of a page, or `REF` or `REF:config`,
+    where REF is a branch, a commit or anything that git resolves to one. A page of two logs, given
+    alone or twice, is both sides. A REF means its newest finished run, of the config that all
     sides have in common.
 
     Raises:
         NoSuchRunError: A name leads nowhere, or the config must be chosen; the message says how.
     """
-    candidates = [None if os.path.exists(name) else _runs_of(name, store) for name in names]
+    if len(set(names)) == 1 and _is_path(names[0]) and len(logs := page_names(Path(names[0]))) == 2:
+        path = RunDir(Path(names[0]))
+        return [Side(f"{names[0]}#{log}", path, part=log) for log in logs]
+    candidates = [None if _is_path(name) else _runs_of(name, store) for name in names]
     config = _common_config(names, candidates)
     sides = []
     for name, runs in zip(names, candidates, strict=True):
         if runs is None:
-            sides.append(Side(name, RunDir(Path(name))))
+            path, part = _split_part(name)
+            sides.append(Side(name, RunDir(Path(path)), part=part))
             continue
         run = next(run for run in runs if run.config == config)
         commit = (run.commit or "unknown")[:7]
@@ -60,6 +68,23 @@ def choose_sides(names: Sequence[str], *, store: RunStore) -> list[Side]:
         note += f"at commit {commit}"
         sides.append(Side(name, RunDir(Path(run.run_dir)), by_ref=True, note=note))
     return sides
+
+
+def _is_path(name: str) -> bool:
+    return _exists(name) or bool(_split_part(name)[1])
+
+
+def _exists(name: str) -> bool:
+    try:
+        return os.path.lexists(name)
+    except ValueError:  # A zero byte.
+        return False
+
+
+def _split_part(name: str) -> tuple[str, str]:
+    """Return path and part of `PAGE#PART`; the whole name and no part where it is none."""
+    path, _, part = name.rpartition("#")
+    return (path, part) if not _exists(name) and os.path.isfile(path) else (name, "")
 
 
 def _runs_of(name: str, store: RunStore) -> list[StoredRun]:
@@ -144,6 +169,8 @@ def _common_config(
 
 
 def _config_of(path: Path) -> str | None:
+    if not path.is_dir():
+        return None
     try:
         config = read_json(RunDir(path).env).get("config")
     except RunFileError:

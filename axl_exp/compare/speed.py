@@ -13,6 +13,7 @@ from axl_exp.compare.verdict import Better, MetricResult, State, direction
 
 STEADY = "steady"
 MIN_STEADY_STEPS = 10  # Fewer say nothing of their own noise.
+MIN_TOLD_STEPS = 3  # So few can still show that there is no change beyond the assumed floor.
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def _result(metric: _SpeedMetric, a: Run, b: Run) -> MetricResult:
     )
     if result.reason or result.relative is None:
         return result
+    num_steps = min(len(steady_a), len(steady_b))
+    if num_steps < MIN_STEADY_STEPS:
+        return _of_few_steps(
+            metric, result, num_steps, floor=assumed_floor(platform(a), quantile=0.5)
+        )
     interval = quantile_change(steady_a, steady_b, quantile=metric.quantile)
     floor = assumed_floor(platform(a), quantile=metric.quantile)
     told = f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f} % by the noise inside each run"
@@ -85,6 +91,19 @@ def _result(metric: _SpeedMetric, a: Run, b: Run) -> MetricResult:
         return replace(result, state=State.WITHIN_NOISE, reason=f"{told}, but within {floor_told}")
     state = direction(result)
     return replace(result, state=state, reason=f"{told}, beyond {floor_told}")
+
+
+def _of_few_steps(
+    metric: _SpeedMetric, result: MetricResult, num_steps: int, *, floor: float
+) -> MetricResult:
+    """Return the verdict where too few steps tell of their own noise: never better or worse."""
+    assert result.relative is not None
+    few = f"too few steady steps to tell their noise: {num_steps}, {MIN_STEADY_STEPS} needed"
+    if metric.quantile == 0.5 and abs(result.relative) <= floor:
+        told = f"apart by {100 * result.relative:+.2f} %, within the assumed run-to-run floor"
+        reason = f"{told} of {100 * floor:.0f} %; {few}"
+        return replace(result, state=State.WITHIN_NOISE, reason=reason)
+    return replace(result, reason=few)
 
 
 def _why_not(
@@ -100,10 +119,10 @@ def _why_not(
     formulas = [run.env.get("flop_formula") for run in (a, b)]
     if metric.by_flops and formulas[0] != formulas[1]:
         return f"FLOP formula differs: {formulas[0]} in A, {formulas[1]} in B"
-    if min(len(steady_a), len(steady_b)) < MIN_STEADY_STEPS:
+    if min(len(steady_a), len(steady_b)) < MIN_TOLD_STEPS:
         return (
             f"too few steady steps: {len(steady_a)} in A and {len(steady_b)} in B, "
-            f"{MIN_STEADY_STEPS} needed"
+            f"{MIN_TOLD_STEPS} needed"
         )
     return ""
 

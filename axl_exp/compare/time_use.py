@@ -11,6 +11,11 @@ from axl_exp.compare.align import pair
 from axl_exp.compare.load import Run
 
 _STEP_SECONDS = "perf/step_seconds"
+_WITHIN_STEPS = (
+    ("host waits for data", "time/data_wait_seconds"),
+    ("host waits for the save before", "time/previous_save_seconds"),
+    ("host copies for a save", "time/blocking_save_seconds"),
+)
 _EVAL_SECONDS = re.compile(r"eval/.+/seconds")
 
 
@@ -52,10 +57,9 @@ def time_use(a: Run, b: Run) -> list[TimeUse]:
         found.append(TimeUse(f"{name} steps", a_seconds, b_seconds, a_num, b_num))
     found.append(TimeUse("evaluation", _evaluation(a, steps), _evaluation(b, steps)))
     found.append(TimeUse("blocked by checkpoints", _checkpoints(a, steps), _checkpoints(b, steps)))
-    waits = [_total(run, "time/data_wait_seconds", steps) for run in (a, b)]
-    found.append(
-        TimeUse("within steps: host waits for data", waits[0], waits[1], is_within_steps=True)
-    )
+    for what, key in _WITHIN_STEPS:
+        waits = [_total(run, key, steps) for run in (a, b)]
+        found.append(TimeUse(f"within steps: {what}", waits[0], waits[1], is_within_steps=True))
     return [use for use in found if use.a_seconds or use.b_seconds]
 
 

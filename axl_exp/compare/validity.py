@@ -38,6 +38,7 @@ class Difference:
 _KINDS = (
     (r"git\.(branch|root)", Kind.HARMLESS),
     (r"hardware\.host\.(name|system)", Kind.HARMLESS),
+    (r"format", Kind.DECLARED),
     (r"jax_flags\.JAX_(COMPILATION_CACHE|LOG|TRACEBACK|DEBUG_LOG).*", Kind.HARMLESS),
     # Where data and rules were read; the fingerprint and the config say what they are.
     (r"data\.source|embedded_data|module|mesh_rule", Kind.HARMLESS),
@@ -67,7 +68,7 @@ def differences(a: Run, b: Run, *, changes: list[ConfigChange], by_ref: bool) ->
         for kind in [_kind(what, declared, on_cpu=on_cpu)]
     ]
     for name, run in (("A", a), ("B", b)):
-        if not run.env:
+        if not run.env and run.log is None:
             found.append(Difference(f"{name} has no env.json", _UNKNOWN, _UNKNOWN, Kind.CONFOUNDER))
         found.extend(_changed_between_launches(name, run))
     return sorted(found, key=lambda difference: list(Kind).index(difference.kind))
@@ -76,7 +77,7 @@ def differences(a: Run, b: Run, *, changes: list[ConfigChange], by_ref: bool) ->
 def incomparable_time(a: Run, b: Run) -> str:
     """Return why times of the two cannot be compared at all; empty where they can."""
     for fact in ("platform", "device_kind", "device_count"):
-        of_a, of_b = (_hardware(run).get(fact) for run in (a, b))
+        of_a, of_b = (hardware(run).get(fact) for run in (a, b))
         if of_a is not None and of_b is not None and of_a != of_b:
             return f"hardware differs: {fact} is {of_a} in A and {of_b} in B"
     return ""
@@ -113,12 +114,13 @@ def _differ(a: Run, b: Run, fact: str) -> bool:
 
 def platform(run: Run) -> str:
     """Return `cpu`, `gpu`, `tpu`, or `unknown`."""
-    return str(_hardware(run).get("platform", _UNKNOWN))
+    return str(hardware(run).get("platform", _UNKNOWN))
 
 
-def _hardware(run: Run) -> Mapping[str, Any]:
-    hardware = run.env.get("hardware")
-    return hardware if isinstance(hardware, dict) else {}
+def hardware(run: Run) -> Mapping[str, Any]:
+    """Return what env.json tells of the hardware; empty where it tells nothing."""
+    told = run.env.get("hardware")
+    return told if isinstance(told, dict) else {}
 
 
 def _tokens_per_step(run: Run) -> float:

@@ -218,12 +218,10 @@ def test_a_directory_that_is_no_run_names_the_runs_in_it(make_run, tmp_path: Pat
     )
 
 
-def test_a_file_of_a_run_names_its_run(make_run, capsys):
+def test_the_metrics_file_of_a_run_is_the_run(make_run, capsys):
     run_dir = make_run("a")
-    assert failure(capsys, run_dir.path, run_dir.metrics) == (
-        f"error: {run_dir.metrics} is a file, not a run directory. "
-        f"Its run directory is {run_dir.path}.\n"
-    )
+    assert main([str(run_dir.path), str(run_dir.metrics)]) == 0
+    assert "identical to the bit at all 60 paired steps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -288,7 +286,7 @@ def test_the_fields_of_the_json_are_frozen(make_run, capsys):
     told = json.loads(capsys.readouterr().out)
     assert list(told) == [
         *("schema", "verdict", "a", "b", "notes", "differences"),
-        *("metrics", "time", "losses", "config"),
+        *("metrics", "time", "losses", "config", "checks", "theirs"),
     ]
     assert set(told["metrics"][0]) == {
         *("name", "key", "better", "a", "b", "delta", "relative", "interval"),

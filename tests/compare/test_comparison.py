@@ -203,11 +203,24 @@ def test_steps_of_other_sizes_compare_by_tokens_and_not_by_step(make_run):
     assert metric(found, "tokens/s").state is State.WITHIN_NOISE
 
 
-def test_few_steady_steps_are_not_enough(make_run):
-    found = compared(make_run("a", num_steps=5), make_run("b", num_steps=5))
+def test_two_steady_steps_are_not_enough(make_run):
+    found = compared(make_run("a", num_steps=3), make_run("b", num_steps=3))
     assert metric(found, "step time, median (s)").reason == (
-        "too few steady steps: 4 in A and 4 in B, 10 needed"
+        "too few steady steps: 2 in A and 2 in B, 3 needed"
     )
+
+
+def test_few_steady_steps_can_show_no_change_and_nothing_else(make_run):
+    a, same = make_run("a", num_steps=5), make_run("same", num_steps=5)
+    slower = make_run("slower", num_steps=5, step_seconds=0.5)
+    told = "too few steady steps to tell their noise: 4, 10 needed"
+    found = metric(compared(a, same), "step time, median (s)")
+    assert (found.state, found.reason) == (
+        State.WITHIN_NOISE,
+        f"apart by +0.00 %, within the assumed run-to-run floor of 2 %; {told}",
+    )
+    found = metric(compared(a, slower), "step time, median (s)")
+    assert (found.state, found.reason) == (State.NOT_COMPARABLE, told)
 
 
 def test_runs_without_a_record_are_not_comparable(make_run):

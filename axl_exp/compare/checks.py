@@ -1,0 +1,127 @@
+"""Physical checks: figures that cannot be, whoever printed them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from axl_exp.compare.load import Run
+from axl_exp.compare.validity import hardware
+from axl_exp.mesh.hardware import CHIPS
+
+_TERA = 1e12
+_MAX_TOLD = 5
+_FIRST_STEPS = 2  # Both of them at most: the loss of a model that has learnt nothing.
+_MAX_NATS_FROM_UNIFORM = 1.0  # Chosen: initial logits of some spread cost a fraction of a nat.
+_VOCABULARY = re.compile(r"\w+\[(?P<vocab>\d+),\d+\]")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one side: whether it holds, and with which numbers."""
+
+    side: str
+    what: str
+    holds: bool
+    told: str
+
+
+def physical_checks(side: str, run: Run) -> list[Check]:
+    """Return every check that can be made of `run`."""
+    found = [_peak(side, run), _tokens(side, run), _perplexity(side, run), _first_loss(side, run)]
+    return [check for check in found if check is not None]
+
+
+def _peak(side: str, run: Run) -> Check | None:
+    kind = hardware(run).get("device_kind")
+    chip = next((chip for chip in CHIPS if kind in chip.device_kinds), None)
+    numbers = run.metrics.numbers
+    series = numbers.get("printed/tflops_per_device") or numbers.get("perf/tflops_per_device")
+    if chip is None or series is None:
+        return None
+    peak = chip.peak_flops_per_second / _TERA
+    over = np.flatnonzero(series.values > peak)
+    what = f"TFLOP/s per device at most {peak:g}, the bfloat16 peak of {kind}"
+    if not len(over):
+        told = f"highest {np.nanmax(series.values):.1f}"
+    else:
+        told = "impossible: " + _some(
+            f"{series.values[i]:.1f} at step {series.steps[i]}{_seconds_at(run, series.steps[i])}"
+            for i in over
+        )
+    return Check(side, what, not len(over), told)
+
+
+def _seconds_at(run: Run, step: int) -> str:
+    """Return the printed seconds of a step in words, where they tell why it looks so fast."""
+    seconds = run.metrics.numbers.get("printed/seconds")
+    if seconds is None or step not in seconds.steps:
+        return ""
+    return f" ({float(seconds.values[seconds.steps == step][0]):g} s: the host drained its queue)"
+
+
+def _tokens(side: str, run: Run) -> Check | None:
+    numbers = run.metrics.numbers
+    rate = numbers.get("printed/tokens_per_second_per_device")
+    seconds, targets = numbers.get("printed/seconds"), numbers.get("train/num_targets")
+    if rate is None or seconds is None or targets is None:
+        return None
+    told = run.env.get("tokens_per_step")
+    if not told:
+        return None
+    most = float(np.nanmax(targets.values))
+    what = "tokens/s times step time is the tokens of a step"
+    numbers_told = f"{told:,} from the rates, {most:,.0f} weights counted"
+    return Check(side, what, most <= told * 1.001, numbers_told)
+
+
+def _perplexity(side: str, run: Run) -> Check | None:
+    numbers = run.metrics.numbers
+    loss = numbers.get("train/lm_loss") or numbers.get("train/loss")
+    perplexity = numbers.get("train/perplexity")
+    if loss is None or perplexity is None:
+        return None
+    steps, i, j = np.intersect1d(loss.steps, perplexity.steps, return_indices=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.abs(np.log(perplexity.values[j]) - loss.values[i])
+    known = np.isfinite(apart)
+    if not known.any():
+        return None
+    unit = max(run.quanta.get("train/lm_loss", 0.0), run.quanta.get("train/loss", 0.0), 1e-6)
+    bad = np.flatnonzero(known & (apart > unit))
+    told = f"largest difference {np.nanmax(apart[known]):.2g}"
+    if len(bad):
+        told = "not so: " + _some(f"step {steps[k]} by {apart[k]:.3g}" for k in bad)
+    return Check(side, "perplexity is exp(loss)", not len(bad), told)
+
+
+def _first_loss(side: str, run: Run) -> Check | None:
+    loss, vocab = run.metrics.numbers.get("train/loss"), _vocabulary_size(run)
+    if loss is None or not vocab or not len(loss) or loss.steps[0] >= _FIRST_STEPS:
+        return None
+    first, uniform = float(loss.values[0]), math.log(vocab)
+    holds = abs(first - uniform) <= _MAX_NATS_FROM_UNIFORM
+    told = f"{first:g} at step {loss.steps[0]}, ln({vocab}) = {uniform:.3f}"
+    return Check(side, "the first loss is near ln(vocabulary)", holds, told)
+
+
+def _vocabulary_size(run: Run) -> int | None:
+    if run.log is None:
+        return None
+    if isinstance(vocab := run.log.facts.get("vocab_size"), int):
+        return vocab
+    for path, told in run.log.parameters.items():
+        match = _VOCABULARY.fullmatch(told["shape"])
+        if "embedder" in path and "embedding" in path and match:
+            return int(match["vocab"])
+    return None
+
+
+def _some(parts: Iterable[str]) -> str:
+    told = list(parts)
+    rest = f" and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+    return ", ".join(told[:_MAX_TOLD]) + rest

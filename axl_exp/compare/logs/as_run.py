@@ -1,0 +1,115 @@
+"""A log as a run: the same columns, environment and config that a run directory has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from axl_exp.compare.logs.log import Log
+from axl_exp.compare.logs.order import Ordered, order, series
+from axl_exp.compare.logs.step_time import STEADY, StepTimes, step_times
+from axl_exp.config.parse import FlatConfig
+from axl_exp.run.metrics_reader import Metrics, Series
+
+# What is a peak, of all that logs say of memory.
+_PEAKS = ("total memory size", "total estimated memory size", "max allocated", "max reserved")
+_PATH_KEY = re.compile(r"[A-Za-z_]\w*")
+
+
+def metrics_of(log: Log) -> Metrics:
+    """Return the columns of a log under our names; the notes of the log grow by what was chosen."""
+    ordered = order(log.rows)
+    log.notes.extend(ordered.notes)
+    times = step_times(log, ordered)
+    metrics = Metrics(log.path, num_records=len(log.rows))
+    metrics.numbers.update(series(log.rows, ordered))
+    evals = order(log.evals)
+    metrics.numbers.update(series(log.evals, evals))
+    _add_times(metrics, log, ordered, times)
+    metrics.numbers = {
+        key: metrics.numbers[key] for key in sorted(metrics.numbers) if not key.startswith("mark/")
+    }
+    return metrics
+
+
+def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -> None:
+    steps = log.rows.steps[ordered.rows]
+    known = np.isfinite(times.seconds)
+    if not known.any():
+        return
+    metrics.numbers["perf/step_seconds"] = Series(steps[known], times.seconds[known])
+    metrics.labels["time/class"] = Series(steps, times.classes)
+    for what, key in (
+        ("previous save", "time/previous_save_seconds"),
+        ("blocking save", "time/blocking_save_seconds"),
+    ):
+        if what in times.waits:
+            metrics.numbers[key] = Series(steps, times.waits[what])
+    log.notes.append(f"step times: {times.told}")
+    num_devices = log.facts.get("hardware", {}).get("device_count")
+    is_good = known & (times.seconds > 0) & (times.classes == STEADY)
+    for rate, key, factor in (
+        ("printed/tokens_per_second_per_device", "perf/tokens_per_second", num_devices),
+        ("printed/tflops_per_device", "perf/tflops_per_device", 1),
+    ):
+        per_step = work_per_step(metrics, rate)
+        if per_step and factor:
+            is_tokens = "tokens" in key
+            work = (round(per_step) if is_tokens else per_step) * factor
+            metrics.numbers[key] = Series(steps[is_good], work / times.seconds[is_good])
+            if is_tokens:
+                log.facts["tokens_per_step"] = work
+
+
+def work_per_step(metrics: Metrics, rate: str) -> float:
+    """Return what one step holds: a printed rate times the printed seconds, 0 where untold.
+
+    Both are rounded; the step at which that matters least tells it.
+    """
+    rates, seconds = metrics.numbers.get(rate), metrics.numbers.get("printed/seconds")
+    if rates is None or seconds is None:
+        return 0.0
+    _, i, j = np.intersect1d(rates.steps, seconds.steps, return_indices=True)
+    work, seconds_of = rates.values[i] * seconds.values[j], seconds.values[j]
+    good = np.isfinite(work) & (work > 0)
+    if not good.any():
+        return 0.0
+    # A stall of minutes leaves few digits in the rate, a drain of milliseconds few in the seconds.
+    error = 0.0005 / seconds_of[good] + 0.0005 / rates.values[i][good]
+    return float(work[good][np.argmin(error)])
+
+
+def env_of(log: Log) -> dict[str, Any]:
+    """Return the environment that a log tells, in the fields of an env.json."""
+    env: dict[str, Any] = {"format": log.format, "config": log.facts.get("run_name", log.path.stem)}
+    for key, value in log.facts.items():
+        if value not in ({}, "", None) and key != "tflops_per_step":
+            env["host" if key == "process_index" else key] = (
+                {"process_index": value} if key == "process_index" else value
+            )
+    return env
+
+
+def config_of(log: Log) -> FlatConfig | None:
+    """Return the settings that a log prints, as a config; None where it prints none."""
+    if not log.arguments:
+        return None
+    texts = {
+        key if _PATH_KEY.fullmatch(key) else f"[{key!r}]": value
+        for key, value in sorted(log.arguments.items())
+    }
+    return FlatConfig(dict(texts), texts, {path: i for i, path in enumerate(texts, start=1)})
+
+
+def summary_of(log: Log) -> dict[str, Any]:
+    """Return how the run ended and the highest memory that the log tells, in a summary's fields."""
+    status = "failed" if log.failure else "finished" if log.has_ended else "ended without a word"
+    summary: dict[str, Any] = {"status": status, "error": log.failure}
+    peaks = [m for m in log.memory if m.quantity in _PEAKS]
+    if peaks:
+        highest = max(peaks, key=lambda memory: memory.num_bytes)
+        summary["peak_memory_bytes"] = highest.num_bytes
+        summary["peak_memory_told"] = f"{highest.quantity} of {highest.device}: {highest.label}"
+    return summary

@@ -1,0 +1,43 @@
+"""A stretch of mended text that knows its lines and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass
+class Block:
+    """Whole lines of a log, or whole records where it has no line ends.
+
+    Attributes:
+        text: Mended text.
+        first_line: Number of its first line, from 1.
+        labels: Label of each line; empty where lines have none.
+        is_first, is_last: Whether the log begins or ends with it.
+    """
+
+    text: bytes
+    first_line: int = 1
+    labels: list[bytes] = field(default_factory=list)
+    is_first: bool = True
+    is_last: bool = True
+
+    @cached_property
+    def _line_ends(self) -> np.ndarray:
+        return np.flatnonzero(np.frombuffer(self.text, dtype=np.uint8) == 10)
+
+    def line(self, offset: int) -> int:
+        """Return the number of the line at `offset`."""
+        return self.first_line + int(np.searchsorted(self._line_ends, offset))
+
+    def lines(self, offsets: np.ndarray) -> np.ndarray:
+        """Return the numbers of the lines at `offsets`."""
+        return self.first_line + np.searchsorted(self._line_ends, offsets)
+
+    def label(self, line: int) -> str:
+        """Return the label of a line; empty where lines have none."""
+        index = line - self.first_line
+        return self.labels[index].decode(errors="replace") if index < len(self.labels) else ""

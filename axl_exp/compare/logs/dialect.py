@@ -1,0 +1,164 @@
+"""How a trainer prints its step records, and the one engine that reads them all.
+
+A record is an anchor with a step number and then fields, one after another, for as long as they
+match. Line ends play no part: a log that was folded into one line reads the same.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.log import Rows
+from axl_exp.compare.logs.numbers import quantum, read_number
+
+MAX_STEP = 2**53
+
+
+@dataclass(frozen=True)
+class Name:
+    """Our name for a metric of theirs, and the factor that brings it into our unit."""
+
+    key: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The step records of one trainer.
+
+    Attributes:
+        format: The trainer's name.
+        anchor: Matches where a record begins; group `step` is its number. Any other group marks the
+            record: `mark/<group>` is 1 where it matched.
+        field: Matches one field right behind the anchor or the field before; groups `name`,
+            `value`. Further groups are metrics of their own: the name is that of the group.
+        names: Their names -> ours; a name that is not here is kept below `prefix`.
+        prefix: Of the names that are not in `names`.
+        clock: The timestamp in front of a record -> seconds since some epoch; None for none.
+    """
+
+    format: str
+    anchor: re.Pattern[bytes]
+    field: re.Pattern[bytes]
+    names: Mapping[str, Name]
+    prefix: str
+    clock: Callable[[bytes], tuple[float, bytes]] | None = None
+
+    def name(self, theirs: bytes) -> Name:
+        """Return our name of a field."""
+        text = re.sub(r"\s+", " ", theirs.decode("utf-8", errors="replace")).strip()
+        return self.names.get(text) or Name(f"{self.prefix}/{text}")
+
+
+# How far before a record its timestamp may stand.
+_CLOCK_WINDOW = 200
+
+
+class RowsBuilder:
+    """Collects records into columns."""
+
+    def __init__(self):
+        self._steps, self._lines, self._sources = array("q"), array("q"), array("q")
+        self._times = array("d")
+        self._source_index: dict[str, int] = {}
+        self._cells: dict[str, tuple[array, array]] = defaultdict(lambda: (array("q"), array("d")))
+        self._pieces: dict[str, list[tuple[np.ndarray | range, np.ndarray]]] = defaultdict(list)
+        self.quanta: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(self, step: int, *, line: int, time: float, source: str) -> int:
+        """Begin a record and return its row."""
+        self._steps.append(step)
+        self._lines.append(line)
+        self._times.append(time)
+        self._sources.append(self._source_index.setdefault(source, len(self._source_index)))
+        return len(self._steps) - 1
+
+    def put(self, row: int, key: str, value: float, *, quantum: float) -> None:
+        """Put one value into a record."""
+        rows, values = self._cells[key]
+        rows.append(row)
+        values.append(value)
+        if quantum > self.quanta.get(key, 0.0):
+            self.quanta[key] = quantum
+
+    def add_many(
+        self,
+        steps: np.ndarray,
+        *,
+        lines: np.ndarray,
+        times: np.ndarray,
+        source: str,
+        columns: Mapping[str, np.ndarray],
+    ) -> None:
+        """Add records that all have the same metrics."""
+        first, source_index = len(self._steps), self._source_index
+        index = source_index.setdefault(source, len(source_index))
+        self._steps.frombytes(steps.astype(np.int64).tobytes())
+        self._lines.frombytes(lines.astype(np.int64).tobytes())
+        self._times.frombytes(times.astype(np.float64).tobytes())
+        self._sources.frombytes(np.full(len(steps), index, dtype=np.int64).tobytes())
+        for key, values in columns.items():
+            self._pieces[key].append((range(first, first + len(steps)), values))
+
+    def finish(self) -> Rows:
+        """Return the columns; the builder is empty after it."""
+        cells = dict(self._pieces)
+        for key, (rows, values) in self._cells.items():
+            piece = (np.frombuffer(rows, dtype=np.int64), np.frombuffer(values))
+            cells[key] = [*cells.get(key, []), piece]
+        return Rows(
+            steps=np.frombuffer(self._steps, dtype=np.int64),
+            lines=np.frombuffer(self._lines, dtype=np.int64),
+            times=np.frombuffer(self._times),
+            sources=np.frombuffer(self._sources, dtype=np.int64),
+            source_names=list(self._source_index),
+            cells=cells,
+            quanta=self.quanta,
+        )
+
+
+def read_records(block: Block, dialect: Dialect, rows: RowsBuilder) -> list[tuple[int, int]]:
+    """Read every record of `block` into `rows`; return the spans that were understood."""
+    spans, text = [], block.text
+    for anchor in dialect.anchor.finditer(text):
+        step = int(anchor["step"][:17])
+        if step > MAX_STEP:
+            continue
+        fields = []
+        position = anchor.end()
+        while field := dialect.field.match(text, position):
+            fields.append(field)
+            position = field.end()
+        if not fields:
+            continue
+        time, writer = float("nan"), b""
+        if dialect.clock is not None:
+            time, writer = dialect.clock(
+                text[max(0, anchor.start() - _CLOCK_WINDOW) : anchor.start()]
+            )
+        line = block.line(anchor.start())
+        source = block.label(line) or writer.decode(errors="replace")
+        row = rows.add(step, line=line, time=time, source=source)
+        for mark, matched in anchor.groupdict().items():
+            if mark != "step" and matched:
+                rows.put(row, f"mark/{mark}", 1.0, quantum=0.0)
+        for field in fields:
+            for group, value in field.groupdict().items():
+                if group == "name" or value is None:
+                    continue
+                theirs = field["name"] if group == "value" else group.encode()
+                name = dialect.name(theirs)
+                unit = quantum(value) * abs(name.factor)
+                rows.put(row, name.key, read_number(value) * name.factor, quantum=unit)
+        spans.append((anchor.start(), position))
+    return spans

@@ -1,0 +1,358 @@
+"""MaxText's log: step lines, evaluations, waits, memory, parameters, versions.
+
+Its printed `seconds` are the time between two dispatches by the host: checkpoints, evaluations and
+metric flushes of an iteration land on the next step. They are kept as `printed/...`; what the
+device needed comes from the timestamps (`step_time.py`).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.log import Log, Memory, Wait
+from axl_exp.compare.logs.numbers import NUMBER, quantum
+
+FORMAT = "MaxText"
+_GIB = 2**30  # What it prints as GB: a v6e of 32 GiB shows 31.25 of them.
+_DAYS_BEFORE_MONTH = (0, 0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)  # A leap year's.
+_PREFIX = re.compile(
+    rb"[IWEF](?P<month>\d\d)(?P<day>\d\d) (?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?)"
+    rb"\s+(?P<thread>\d+) [^\]\n]{1,120}\]"
+)
+
+
+def absl_clock(before: bytes) -> tuple[float, bytes]:
+    """Return seconds since New Year and the thread of the last absl prefix in `before`."""
+    start = before.rfind(b"] ")
+    if start < 0:
+        return float("nan"), b""
+    found = max(_PREFIX.finditer(before), key=re.Match.end, default=None)
+    if found is None or found.end() < start or not 1 <= int(found["month"]) <= 12:
+        return float("nan"), b""
+    days = _DAYS_BEFORE_MONTH[int(found["month"])] + int(found["day"])
+    seconds = 3600 * int(found["h"]) + 60 * int(found["m"]) + float(found["s"])
+    return 86400.0 * days + seconds, found["thread"]
+
+
+_FIELD = re.compile(
+    rb"\s*,\s+(?P<name>[A-Za-z][\w/ .()-]{0,60}?):?\s*[:=]\s*(?P<value>" + NUMBER + rb")"
+)
+TRAIN = Dialect(
+    format=FORMAT,
+    anchor=re.compile(
+        rb"(?<![\w/])completed (?P<profile>profiler activation/deactivation )?step: (?P<step>\d+)"
+        rb"(?=\s*,|\s|$)"
+    ),
+    field=_FIELD,
+    names={
+        "seconds": Name("printed/seconds"),
+        "TFLOP/s/device": Name("printed/tflops_per_device"),
+        "Tokens/s/device": Name("printed/tokens_per_second_per_device"),
+        "total_weights": Name("train/num_targets"),
+        "loss": Name("train/loss"),
+        "lm_loss": Name("train/lm_loss"),
+        "perplexity": Name("train/perplexity"),
+        "moe_lb_loss": Name("train/moe_load_balance_loss"),
+        "main_model_loss": Name("train/main_model_loss"),
+        "mtp_loss": Name("train/mtp_loss"),
+        "grad_norm": Name("train/gradient_norm"),
+        "learning_rate": Name("train/learning_rate"),
+        "live slice count": Name("maxtext/live_slice_count"),
+    },
+    prefix="maxtext",
+    clock=absl_clock,
+)
+EVAL = Dialect(
+    format=FORMAT,
+    anchor=re.compile(
+        rb"(?<!\w)(?:Completed eval after train step|eval metrics after step):? (?P<step>\d+)"
+    ),
+    field=_FIELD,
+    names={
+        "loss": Name("eval/eval/loss"),
+        "perplexity": Name("eval/eval/perplexity"),
+        "total_weights": Name("eval/eval/num_targets"),
+    },
+    prefix="eval/eval",
+    clock=absl_clock,
+)
+
+_VERSION = re.compile(rb"System Information: (?P<what>Jaxlib|Jax) Version: (?P<version>[\w.+-]+)")
+_BACKEND = re.compile(rb"System Information: Jax Backend: ")
+_BACKEND_BYTES = 400
+_KIND = re.compile(rb"TPU v\w+(?: lite)?|NVIDIA [\w -]{2,40}|\b(?:cuda|rocm|cpu)\b")
+_BUILT = re.compile(rb"Built on (?P<built>[^\n]{5,60}?cl/\d+|[^\n]{5,40})")
+_ORBAX = re.compile(rb"orbax-checkpoint version: (?P<version>[\w.+-]+)")
+_DEVICES = re.compile(
+    rb"Num_devices: (?P<n>\d+), "
+    rb"shape (?P<shape>\([\d, ]*\)|\[[^\]\n]*\]|\{[^}\n]*\})"
+)
+_AXIS = re.compile(
+    rb"(?:^|\n|\. )(?P<axis>data|fsdp|fsdp_transpose|sequence|context|tensor|"
+    rb"tensor_transpose|tensor_sequence|expert|autoregressive|stage|diloco|"
+    rb"context_autoregressive|attn_dp|model): (?P<size>\d+)(?=\s)"
+)
+_PARAMETERS = re.compile(rb"number parameters: (?P<n>[\d.]+) (?P<unit>billion|million)")
+_PROCESS = re.compile(rb"\[process=(?P<n>\d+)\]|process=(?P<m>\d+),\(")
+_TOTAL_MEMORY = re.compile(
+    rb"(?P<label>Total (?:estimated )?memory size): (?P<total>[\d.]+) GB"
+    rb"(?P<parts>(?:, [A-Z][\w ]{2,30} size: [\d.]+ GB)*)"
+)
+_PART = re.compile(rb", (?P<what>[A-Z][\w ]{2,30} size): (?P<gb>[\d.]+) GB")
+_MEMSTATS = re.compile(
+    rb"Memstats: (?P<label>[^\n:]{1,80}):"
+    rb"|Using \(GB\) (?P<used>[\d.]+) / (?P<limit>[\d.]+) \((?P<percent>[\d.]+)%\)"
+    rb" on (?P<device>\S+)"
+    rb"|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
+)
+_FLOPS = re.compile(
+    rb"Total TFLOPs: (?P<tflops>[\d.]+)\s+split as (?P<weights>[\d.]+)% learnable weight flops"
+    rb" and (?P<attention>[\d.]+)% attention flops"
+)
+_CONFIG = re.compile(rb"Config param (?P<key>[\w.]{1,80}): ?(?P<value>[^\n]*)")
+_PARAMETER = re.compile(
+    rb"\]\s+(?P<path>[\w./-]+/[\w./-]+)\s+Shape:\s+(?P<shape>\w+\[[\d,]*\]|[^\n]{1,120}?)"
+    rb"\s+Logical:\s+(?P<logical>P\([^\n]*?\)|[^\n]{0,200}?)"
+    rb"\s+Physical:\s+(?P<physical>\([^\n]*?\)(?=\s|$)|[^\n]{0,200})"
+)
+_WAITS = re.compile(
+    rb"Waited (?P<step>[\d.eE+-]+) seconds for step (?P<of>\d+) to finish"
+    rb" before starting checkpointing"
+    rb"|Saving checkpoint at step (?P<saving>\d+)"
+    rb"|Waiting for previous save to complete took (?P<previous>[\d.]+) seconds"
+    rb"|Finished blocking save(?:\. Time taken: | in )(?P<blocking>[\d.]+) ?s"
+    rb"|Completed eval step: \d+, seconds: (?P<eval>[\d.]+)"
+)
+_WAIT_NEEDLES = (b"before starting checkpointing", b"to complete took", b"Finished blocking save",
+                 b"Completed eval step")  # fmt: skip
+_WAIT_NAMES = {
+    "step": "step",
+    "previous": "previous save",
+    "blocking": "blocking save",
+    "eval": "eval",
+}
+_END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
+
+
+class MaxTextReader:
+    """Reads a MaxText log block by block into a Log."""
+
+    dialect = TRAIN
+    heads = re.compile(
+        rb"System Information: Jax|XPK Start:|Num_devices: \d|number parameters: [\d.]+ \w"
+        rb"|Memstats: "
+        rb"|Config param \w+:|\bmax_utils\.py:\d|MaxText"
+    )
+    understood = re.compile(rb"running loss|Total TFLOPs|Config param")
+
+    def __init__(self, log: Log):
+        self._log = log
+        self._rows, self._evals = RowsBuilder(), RowsBuilder()
+        self._shape: re.Pattern[bytes] | None = None
+        self._shape_names: list[str] = []
+        self._memory_label = ""
+        self._save_step: int | None = None
+        self._processes: set[int] = set()
+
+    def read(self, block: Block) -> list[tuple[int, int]]:
+        """Read one block; return the spans of the step records in it."""
+        spans = self._read_columns(block)
+        if spans is None:
+            spans = read_records(block, TRAIN, self._rows)
+            self._learn_shape(block.text, spans)
+        spans = [*spans, *read_records(block, EVAL, self._evals)]
+        self._read_waits(block)
+        self._read_memory(block)
+        if block.is_first or block.is_last:
+            self._read_facts(block)
+        return spans
+
+    def finish(self) -> None:
+        """Put the columns into the log."""
+        log = self._log
+        log.rows, log.evals = self._rows.finish(), self._evals.finish()
+        if len(self._processes) == 1:
+            log.facts["process_index"] = min(self._processes)
+
+    def _learn_shape(self, text: bytes, spans: list[tuple[int, int]]) -> None:
+        """Learn the last record's shape: a run prints one, so blocks can be read in columns."""
+        if not spans:
+            return
+        start, end = spans[-1]
+        fields = re.split(rb", ", text[start:end])
+        names = [re.split(rb": ", field)[0] for field in fields]
+        if len(set(names)) != len(names) or any(b": " not in field for field in fields):
+            return
+        values = [rb"(\d+)"] + [rb"(-?\d+\.?\d*)"] * (len(names) - 1)
+        body = b", ".join(
+            re.escape(name) + b": " + value for name, value in zip(names, values, strict=True)
+        )
+        prefix = rb"[IWEF](\d{4} \d\d:\d\d:\d\d\.\d{6}) +(\d+) [^\]\n]{1,80}\] "
+        self._shape = re.compile(prefix + body + rb"(?=\s)")
+        self._shape_names = [TRAIN.name(name).key for name in names[1:]]
+
+    def _read_columns(self, block: Block) -> list[tuple[int, int]] | None:
+        """Read a block whose records all have the shape learned; None where one has not."""
+        num_anchors = block.text.count(b"completed step: ")
+        if num_anchors == 0 and _PROFILE_NEEDLE not in block.text:
+            return []
+        if self._shape is None or block.labels or num_anchors < _MIN_COLUMN:
+            return None
+        found = self._shape.findall(block.text)
+        if len(found) != num_anchors or _PROFILE_NEEDLE in block.text:
+            return None
+        times, threads, steps, *values = zip(*found, strict=True)
+        if len(set(threads)) > 1 or max(map(len, steps)) > 15:
+            return None
+        offsets = _offsets(block.text, b"completed step: ", num_anchors)
+        columns = dict(zip(self._shape_names, map(_floats, values), strict=True))
+        if (
+            columns.get("train/lm_loss") is not None
+            and values[self._shape_names.index("train/lm_loss")]
+            == values[self._shape_names.index("train/loss")]
+        ):
+            columns["train/lm_loss"] = columns["train/loss"]  # One array for both.
+        for name, column in zip(self._shape_names, values, strict=True):
+            self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), quantum(column[0]))
+        self._rows.add_many(
+            _floats(steps).astype(np.int64),
+            lines=block.lines(offsets),
+            times=_absl_times(times),
+            source=threads[0].decode(),
+            columns=columns,
+        )
+        ends = [block.text.find(b"\n", int(offset)) for offset in offsets]
+        return list(zip(offsets.tolist(), ends, strict=True))
+
+    def _read_waits(self, block: Block) -> None:
+        if not any(needle in block.text for needle in _WAIT_NEEDLES):
+            return
+        for match in _WAITS.finditer(block.text):
+            if of := match["of"] or match["saving"]:
+                self._save_step = int(of)
+            kind = next((kind for kind in _WAIT_NAMES if match[kind] is not None), None)
+            if kind is not None:
+                line = block.line(match.start())
+                of_step = None if kind == "eval" else self._save_step
+                self._log.waits.append(Wait(_WAIT_NAMES[kind], float(match[kind]), line, of_step))
+
+    def _read_memory(self, block: Block) -> None:
+        if b"Memstats" not in block.text and b"Using (GB)" not in block.text:
+            return
+        for match in _MEMSTATS.finditer(block.text):
+            if match["label"] is not None:
+                self._memory_label = match["label"].decode(errors="replace").strip()
+            elif match["error"] is not None:
+                self._log.notes.append(
+                    f"memory unavailable: {match['error'].decode(errors='replace')}"
+                )
+            else:
+                self._log.memory.append(
+                    Memory(
+                        label=self._memory_label,
+                        device=match["device"].decode(errors="replace"),
+                        quantity="in use",
+                        num_bytes=float(match["used"]) * _GIB,
+                        limit_bytes=float(match["limit"]) * _GIB,
+                        percent=float(match["percent"]),
+                        line=block.line(match.start()),
+                    )
+                )
+
+    def _read_facts(self, block: Block) -> None:
+        text, log = block.text, self._log
+        facts = log.facts
+        versions = facts.setdefault("versions", {})
+        for match in _VERSION.finditer(text):
+            versions["jax" if match["what"] == b"Jax" else "jaxlib"] = match["version"].decode()
+        if match := _ORBAX.search(text):
+            versions["orbax-checkpoint"] = match["version"].decode()
+        hardware = facts.setdefault("hardware", {})
+        if match := _BACKEND.search(text):
+            told = text[match.end() : match.end() + _BACKEND_BYTES]
+            if kind := _KIND.search(told):
+                hardware.update(_device_kind(kind[0]))
+            if built := _BUILT.search(told):
+                versions["libtpu"] = "built " + built["built"].decode(errors="replace").strip()
+        if match := _DEVICES.search(text):
+            hardware["device_count"] = int(match["n"])
+            facts["mesh"] = _mesh_told(text, match)
+        if match := _PARAMETERS.search(text):
+            facts["num_parameters"] = f"{match['n'].decode()} {match['unit'].decode()}"
+        for match in _PROCESS.finditer(text, 0, _FACTS_BYTES):
+            self._processes.add(int(match["n"] or match["m"]))
+        if match := _FLOPS.search(text):
+            log.facts["tflops_per_step"] = float(match["tflops"])
+            log.facts["flop_formula"] = "MaxText's own"
+            parts = float(match["weights"]) + float(match["attention"])
+            if abs(parts - 100) > 0.02:
+                log.notes.append(f"its FLOPs split sums to {parts:.2f} %, not to 100 %")
+        for match in _CONFIG.finditer(text):
+            log.arguments[match["key"].decode()] = match["value"].decode(errors="replace").strip()
+        for match in _PARAMETER.finditer(text):
+            told = {k: match[k].decode(errors="replace") for k in ("shape", "logical", "physical")}
+            log.parameters[match["path"].decode()] = told
+        self._read_total_memory(block)
+        log.has_ended = log.has_ended or _END.search(text) is not None
+
+    def _read_total_memory(self, block: Block) -> None:
+        for match in _TOTAL_MEMORY.finditer(block.text):
+            parts = [(match["label"], match["total"]), *_PART.findall(match["parts"])]
+            for what, gb in parts:
+                self._log.memory.append(
+                    Memory(
+                        label="XLA's estimate of the step",
+                        device="each device",
+                        quantity=what.decode().lower(),
+                        num_bytes=float(gb) * _GIB,
+                        limit_bytes=None,
+                        percent=None,
+                        line=block.line(match.start()),
+                    )
+                )
+
+
+_MIN_COLUMN = 16
+_PROFILE_NEEDLE = b"deactivation step: "
+_FACTS_BYTES = 1 << 24
+
+
+def _floats(column: tuple[bytes, ...]) -> np.ndarray:
+    return np.array(column).astype(np.float64)
+
+
+def _offsets(text: bytes, needle: bytes, count: int) -> np.ndarray:
+    found, position = np.empty(count, dtype=np.int64), -1
+    for i in range(count):
+        position = text.find(needle, position + 1)
+        found[i] = position
+    return found
+
+
+def _absl_times(column: tuple[bytes, ...]) -> np.ndarray:
+    """Return seconds since New Year of `MMDD hh:mm:ss.ffffff`."""
+    digits = np.array(column).view(np.uint8).reshape(len(column), 20).astype(np.int64) - ord("0")
+
+    def number(first: int, last: int) -> np.ndarray:
+        return digits[:, first:last] @ 10 ** np.arange(last - first - 1, -1, -1)
+
+    days = np.array(_DAYS_BEFORE_MONTH)[np.minimum(number(0, 2), 12)] + number(2, 4)
+    seconds = 3600 * number(5, 7) + 60 * number(8, 10) + number(11, 13)
+    return 86400.0 * days + seconds + 1e-6 * number(14, 20)
+
+
+def _device_kind(text: bytes) -> dict[str, str]:
+    kind = text.decode(errors="replace").strip()
+    if kind in ("cuda", "rocm", "cpu"):
+        return {"platform": "cpu" if kind == "cpu" else "gpu"}
+    return {"device_kind": kind, "platform": "tpu" if kind.startswith("TPU") else "gpu"}
+
+
+def _mesh_told(text: bytes, devices: re.Match[bytes]) -> str:
+    axes = {m["axis"].decode(): int(m["size"]) for m in _AXIS.finditer(text)}
+    told = ", ".join(f"{axis}: {size}" for axis, size in axes.items())
+    return told or devices["shape"].decode(errors="replace")

@@ -1,0 +1,192 @@
+"""What MaxView shows of MaxText logs, made again from the logs, and what its average hides.
+
+Final figures are those of the last step alone; the average is the mean of the printed seconds
+without step 0, stalls included; memory is the mean of one host's percentages, once, before the
+first step. They are labelled as theirs and decide no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from axl_exp.compare.load import Run
+from axl_exp.run.metrics_reader import Series
+
+_SECONDS = "printed/seconds"
+_STALL_RATIO = 3.0  # Against the median of the printed seconds.
+_LONG_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class TheirFigure:
+    """One figure of the page: as it follows from each log, as the page shows it, what it is.
+
+    Attributes:
+        a, b: Made from the logs; None where a log does not tell.
+        shown_a, shown_b, shown_diff: On the page, as text; empty where there is no page.
+    """
+
+    name: str
+    what: str
+    a: float | str | None
+    b: float | str | None
+    shown_a: str = ""
+    shown_b: str = ""
+    shown_diff: str = ""
+
+    @property
+    def diff(self) -> float | None:
+        """B - A, of numbers."""
+        a, b = self.a, self.b
+        return b - a if isinstance(a, float) and isinstance(b, float) else None
+
+
+@dataclass(frozen=True)
+class LongStep:
+    """A step whose printed seconds are no step's length, and what they are made of.
+
+    Attributes:
+        is_printed: Whether the step's line shows these seconds; those of the last save are in none.
+    """
+
+    side: str
+    step: int
+    seconds: float
+    parts: list[tuple[str, float]]
+    is_printed: bool = True
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """Attributes:
+    figures: The page's table.
+    average_told: What the difference of the averages comes from; empty where there is none.
+    long_steps: Steps that hold saves, decomposed.
+    """
+
+    figures: list[TheirFigure]
+    average_told: str
+    long_steps: list[LongStep]
+
+
+def theirs(a: Run, b: Run) -> Theirs | None:
+    """Return what MaxView shows of the two; None where neither is a MaxText log."""
+    logs = [run.log for run in (a, b)]
+    if not all(log is not None and log.format == "MaxText" for log in logs):
+        return None
+    page = b.page if b.page is not None and a.run_dir == b.run_dir else None
+    shown = {figure.name: figure for figure in page.figures} if page else {}
+    figures = []
+    for name, what, read in _FIGURES:
+        figure = shown.get(name)
+        texts = (figure.a, figure.b, figure.diff) if figure else ("", "", "")
+        figures.append(TheirFigure(name, what, read(a), read(b), *texts))
+    steps = [*_long_steps("A", a), *_long_steps("B", b)]
+    return Theirs(figures, _average_told(a, b), steps)
+
+
+def _last(key: str) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        series = run.metrics.numbers.get(key)
+        return float(series.values[-1]) if series is not None and len(series) else None
+
+    return read
+
+
+def _average_seconds(run: Run) -> float | None:
+    seconds = _after_first(run)
+    return float(seconds.values.mean()) if seconds is not None else None
+
+
+def _after_first(run: Run) -> Series | None:
+    """Return the printed seconds without step 0; None where there are none."""
+    series = run.metrics.numbers.get(_SECONDS)
+    if series is None:
+        return None
+    is_later = (series.steps > 0) & np.isfinite(series.values)
+    return Series(series.steps[is_later], series.values[is_later]) if is_later.any() else None
+
+
+def _memory_percent(run: Run) -> float | None:
+    assert run.log is not None
+    percents = [m.percent for m in run.log.memory if m.percent is not None]
+    return float(np.mean(percents)) if percents else None
+
+
+def _fact(key: str) -> Callable[[Run], str | None]:
+    return lambda run: run.env.get(key)
+
+
+def _jax(run: Run) -> str | None:
+    return run.env.get("versions", {}).get("jax")
+
+
+_FIGURES: tuple[tuple[str, str, Callable[[Run], float | str | None]], ...] = (
+    ("Parameters", "as the log prints it", _fact("num_parameters")),
+    ("Final loss", "of the last step", _last("train/loss")),
+    ("TFLOP/s", "of the last step, per device", _last("printed/tflops_per_device")),
+    ("Tok/s", "of the last step, per device", _last("printed/tokens_per_second_per_device")),
+    ("Avg s/step", "mean of the printed seconds without step 0, stalls in it", _average_seconds),
+    ("Memory %", "mean of one host's devices, not the peak", _memory_percent),
+    ("JAX", "", _jax),
+)
+
+
+def _average_told(a: Run, b: Run) -> str:
+    """Return which steps make the difference of the averages."""
+    seconds_a, seconds_b = _after_first(a), _after_first(b)
+    if seconds_a is None or seconds_b is None:
+        return ""
+    parts = [
+        {int(k): float(v) / len(s) for k, v in zip(s.steps, s.values, strict=True)}
+        for s in (seconds_a, seconds_b)
+    ]
+    total = sum(parts[1].values()) - sum(parts[0].values())
+    usual = float(np.median(np.append(seconds_a.values, seconds_b.values)))
+    long = {
+        int(step)
+        for s in (seconds_a, seconds_b)
+        for step in s.steps[s.values > _STALL_RATIO * usual]
+    }
+    if not long or not total:
+        return ""
+    told = []
+    by_size = sorted(long, key=lambda k: -abs(parts[1].get(k, 0.0) - parts[0].get(k, 0.0)))
+    for step in by_size[:3]:
+        in_a, in_b = (s.values[s.steps == step] for s in (seconds_a, seconds_b))
+        change = parts[1].get(step, 0.0) - parts[0].get(step, 0.0)
+        values = " against ".join(f"{v[0]:.3f}" if len(v) else "none" for v in (in_a, in_b))
+        told.append(f"{change:+.3f} from step {step} ({values} s)")
+    rest = total - sum(parts[1].get(k, 0.0) - parts[0].get(k, 0.0) for k in by_size[:3])
+    return (
+        f"of the average's {total:+.3f} s/step, {', '.join(told)} and {rest:+.3f} from all others: "
+        "steps of more than three times the median are stalls or compilation, not steady state"
+    )
+
+
+def _long_steps(side: str, run: Run) -> list[LongStep]:
+    """Return the steps that hold a save: the save of step s is in the seconds of step s + 1."""
+    log, seconds = run.log, run.metrics.numbers.get(_SECONDS)
+    if log is None or seconds is None:
+        return []
+    printed = dict(zip(seconds.steps.tolist(), seconds.values.tolist(), strict=True))
+    names = {
+        "step": "until the device finished its steps",
+        "previous save": "waiting for the save before",
+        "blocking save": "blocking copy of the save",
+    }
+    found = []
+    for save_step in dict.fromkeys(w.save_step for w in log.waits if w.save_step is not None):
+        waits = [w for w in log.waits if w.save_step == save_step and w.what in names]
+        total = printed.get(save_step + 1)
+        parts = [(names[w.what], w.seconds) for w in waits if w.seconds >= _LONG_SECONDS]
+        if total is None:
+            seconds_told = sum(seconds for _, seconds in parts)
+            found.append(LongStep(side, save_step, seconds_told, parts, is_printed=False))
+        else:
+            rest = total - sum(s for _, s in parts)
+            found.append(LongStep(side, save_step + 1, total, [*parts, ("the rest", rest)]))
+    return found

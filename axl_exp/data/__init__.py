@@ -12,6 +12,7 @@ from axl_exp.data.input import DataIterator, Input, use_embedded_corpus
 from axl_exp.data.mixture import Component, TextMixture, dataset_text
 from axl_exp.data.source import TextDocument, TfdsTextSource
 from axl_exp.data.vocabulary import SentencePieceVocabulary
+from axl_exp.data.windows import NO_TARGET
 
 __all__ = [
     "EMBEDDED_DATASET",
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "DataIterator",
     "Input",
+    "NO_TARGET",
     "SentencePieceVocabulary",
     "TextDocument",
     "TextMixture",

@@ -17,7 +17,7 @@ from axl_exp.config import (
     Required,
     config_class,
 )
-from axl_exp.data import Input
+from axl_exp.data import NO_TARGET, Input
 from axl_exp.errors import UserError
 from axl_exp.mesh import AnyMeshShape, MeshShape
 from axl_exp.mesh.hardware import chip_of_device_kind
@@ -43,7 +43,7 @@ _BATCH_KEYS = ("inputs", "targets", "target_bytes", "segment_ids", "positions")
 
 
 class VocabularyError(UserError):
-    """The vocabulary has more tokens than the model."""
+    """The data has tokens that mean another thing to the model, or nothing."""
 
 
 class SpmdTrainer(Configurable):
@@ -172,7 +172,8 @@ class SpmdTrainer(Configurable):
 
         Raises:
             DataError: Something is missing; the message names it.
-            VocabularyError: The vocabulary is larger than the model's.
+            VocabularyError: The vocabulary is larger than the model's; or the targets that do not
+                count in an evaluation with a stride would count in this model.
         """
         cfg = self._config
         share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
@@ -191,7 +192,15 @@ class SpmdTrainer(Configurable):
         if opened.vocabulary.size > size:
             raise VocabularyError(
                 f"{where}.vocabulary has {opened.vocabulary.size} tokens, the model only {size}; "
-                f"set model.decoder.vocab_size to {opened.vocabulary.size} or name another model."
+                f"set --config.model.decoder.vocab_size={opened.vocabulary.size}, or name another "
+                "sentencepiece model."
+            )
+        pad_id = self._config.model.decoder.pad_token_id
+        if opened.config.eval_stride_tokens is not None and pad_id != NO_TARGET:
+            raise VocabularyError(
+                f"{where}.eval_stride_tokens marks targets that do not count with {NO_TARGET}, but "
+                f"model.decoder.pad_token_id is {pad_id}; set it to {NO_TARGET}, or the stride to "
+                "None."
             )
 
     def compile(self) -> jax.stages.Compiled:

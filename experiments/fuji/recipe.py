@@ -150,7 +150,8 @@ def fuji_single_host(size_name: str, version_name: str) -> SpmdTrainer.Config:
 def fuji_test(version_name: str) -> SpmdTrainer.Config:
     """Return AXLearn's tiny model for tests: its shape, for golden review and tests of ours.
 
-    No text can be written in its 32 tokens, so a launch refuses its vocabulary.
+    No text can be written in its 32 tokens, so that a launch refuses every vocabulary and names the
+    override with which it runs.
     """
     size = Size(
         num_layers=4,

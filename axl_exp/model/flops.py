@@ -20,7 +20,8 @@ FLOP_FORMULA = "axl_exp.flops/1"
 class FlopsPerToken:
     """Floating-point operations of a forward and backward pass, per token of a sequence."""
 
-    # Queries see the keys before them: half of the attention products count.
+    # Queries see the keys before them, at most those of a sliding window: of the attention products
+    # without one, half count.
     causal: float
     # Every query is multiplied with every key, as PaLM's appendix B and most reports count.
     full: float
@@ -38,7 +39,8 @@ def model_flops_per_token(model: Any, *, sequence_length: int) -> FlopsPerToken:
     (Kaplan et al. 2020, section 2.1). Its parameters are all weights of the layers and the head,
     a head tied to the embedding too; the lookup in the embedding is no product. Attention takes
     2·2·N·H operations per layer and pair of positions forward and twice that backward, for L layers
-    of N heads of dim H. Norms, rotations and the softmax are not counted.
+    of N heads of dim H. Norms, rotations and the softmax are not counted. With a sliding window of
+    W < S keys, a query sees W - W²/2S of them in the mean, in place of S/2.
 
     Args:
         model: A CausalLM, abstract or not.
@@ -54,5 +56,10 @@ def model_flops_per_token(model: Any, *, sequence_length: int) -> FlopsPerToken:
     product_params = sum(weights) + (math.prod(head.weight.shape) if head else 0)
     attention = decoder.transformer.layer.self_attention.attention
     num_layers = attention.o_proj.weight.shape[0]
-    pairs = 12 * num_layers * attention.num_heads * attention.head_dim * sequence_length
-    return FlopsPerToken(causal=6 * product_params + pairs / 2, full=6 * product_params + pairs)
+    per_key = 12 * num_layers * attention.num_heads * attention.head_dim
+    window = min(attention.sliding_window or sequence_length, sequence_length)
+    num_seen_keys = window - window**2 / (2 * sequence_length)
+    return FlopsPerToken(
+        causal=6 * product_params + per_key * num_seen_keys,
+        full=6 * product_params + per_key * sequence_length,
+    )

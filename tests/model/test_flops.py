@@ -60,5 +60,16 @@ def test_flops_are_those_of_the_products_whether_or_not_the_head_is_tied(model_c
     assert flops.causal == 6 * weights + attention / 2
 
 
+@pytest.mark.parametrize(("window", "seen"), [(128, 64), (300, 64), (32, 32 - 4), (1, 1 - 1 / 256)])
+def test_a_sliding_window_leaves_fewer_keys_to_count(model_config, window, seen):
+    """Queries at the start of a row of 128 see fewer keys than the window has."""
+    cfg = model_config()
+    without = flops_per_token(cfg, sequence_length=128)
+    cfg.decoder.transformer.layer.self_attention.attention.sliding_window = window
+    flops = flops_per_token(cfg, sequence_length=128)
+    assert flops.full == without.full
+    assert without.causal - flops.causal == pytest.approx(12 * 3 * 24 * (64 - seen))
+
+
 def test_the_formula_has_a_version():
     assert FLOP_FORMULA == "axl_exp.flops/1"

@@ -15,6 +15,7 @@ from axl_exp.errors import UserError
 from axl_exp.train import clock as classes
 from axl_exp.train.checkpointer import Checkpointer
 from axl_exp.train.clock import StepClock
+from axl_exp.train.history import StepHistory
 from axl_exp.train.plan import Plan
 from axl_exp.train.state import TrainState
 from axl_exp.train.step import scalar_metrics
@@ -44,14 +45,14 @@ class LoopResult:
 
     Attributes:
         step: The last step that was trained.
-        steps: The record of every step of this process, in order.
+        history: Every step of this process.
         evals: The newest metrics of each evaluation.
         seconds: Wall time per bucket: steps, checkpoint, eval, profile, host.
         saved_step: The newest checkpoint, None if there is none.
     """
 
     step: int
-    steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    history: StepHistory = dataclasses.field(default_factory=StepHistory)
     evals: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     saved_step: int | None = None
@@ -140,7 +141,7 @@ class TrainLoop:
             record = self._record(done, values, self._clock.step_finished())
             self._writer.write(done.step, record)
             result.step = done.step
-            result.steps.append({"step": done.step, **record})
+            result.history.add(done.step, record)
             self._tracer.after_step(done.step)
             self._on_step(StepReport(done.step, record))
             if self._cfg.stop_on_nonfinite_loss and not math.isfinite(values["loss"]):

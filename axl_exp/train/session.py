@@ -88,11 +88,7 @@ def run_session(
             run_dir=run_dir, header=header, first_step=first_step
         )
         stack.callback(writer.close)
-        # Now that metrics.jsonl is there, git's untracked files of this run are known as such.
-        facts = {**env, "flop_formula": plan.flop_formula, "tokens_per_step": plan.tokens_per_step}
-        launch = launch_facts(hardware=hardware_facts(trainer.devices))
-        write_env(run_dir, launch=launch, facts=facts)
-        RunStore().record(run_dir)
+        _record_launch(run_dir, env=env, plan=plan, devices=trainer.devices)
         batches = trainer.input.iterator()  # pyright: ignore  (inputs are open)
         stack.callback(batches.close)
         if continues:  # records of steps that are trained again become void
@@ -126,6 +122,18 @@ def run_session(
     write_json(run_dir.summary, summary)
     RunStore().record(run_dir)
     return SessionResult(summary, exit_code=stop.exit_code if status == STOPPED else 0)
+
+
+def _record_launch(
+    run_dir: RunDir, *, env: Mapping[str, Any], plan: Plan, devices: Devices
+) -> None:
+    """Write env.json and enter the run in the store.
+
+    Once metrics.jsonl is there: by it, git's untracked files of this run are known as such.
+    """
+    facts = {**env, "flop_formula": plan.flop_formula, "tokens_per_step": plan.tokens_per_step}
+    write_env(run_dir, launch=launch_facts(hardware=hardware_facts(devices)), facts=facts)
+    RunStore().record(run_dir)
 
 
 def _begin(

@@ -33,14 +33,15 @@ def summarise(
     median. `seconds` accounts for the whole wall time of this session: steps by class, evaluation,
     checkpoints, startup, compilation, and the host's own time between steps.
     """
-    losses = {r["step"]: r["train/loss"] for r in result.steps}
+    history = result.history
+    losses = history.losses
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "status": status,
         "step": result.step,
-        "steps_this_session": len(result.steps),
-        "first_loss": losses[min(losses)] if losses else None,
-        "last_loss": losses[max(losses)] if losses else None,
+        "steps_this_session": len(history),
+        "first_loss": float(losses[0]) if len(losses) else None,
+        "last_loss": float(losses[-1]) if len(losses) else None,
         "evals": result.evals,
         "saved_step": result.saved_step,
         "seconds": {**seconds, **_seconds_by_kind(result)},
@@ -48,18 +49,18 @@ def summarise(
         "peak_memory_bytes": peak_memory_bytes(trainer.devices),
         "planned_memory_bytes": plan.memory.needed_bytes,
     }
-    steady = [r for r in result.steps if r["time/class"] == STEADY]
-    if steady:
-        times = np.array([r["perf/step_seconds"] for r in steady])
+    steady = history.classes == STEADY
+    if steady.any():
+        steps, times = history.steps[steady], history.seconds[steady]
         p50 = float(np.median(times))
         flops = plan.flops_per_token.causal * plan.tokens_per_step / plan.num_devices / p50
         summary |= {
-            "window": [steady[0]["step"], steady[-1]["step"], len(steady)],
+            "window": [int(steps[0]), int(steps[-1]), len(steps)],
             "step_seconds_p50": p50,
             "step_seconds_p95": float(np.quantile(times, 0.95)),
             "tokens_per_second": plan.tokens_per_step / p50,
             "tflops_per_device": flops / 1e12,
-            "data_wait_share": sum(r["time/data_wait_seconds"] for r in steady) / times.sum(),
+            "data_wait_share": float(history.data_wait_seconds[steady].sum() / times.sum()),
         }
         if trainer.peak_flops_per_second is not None:
             summary["mfu"] = flops / trainer.peak_flops_per_second
@@ -67,10 +68,11 @@ def summarise(
 
 
 def _seconds_by_kind(result: LoopResult) -> dict[str, float]:
-    kinds: dict[str, float] = {}
-    for record in result.steps:
-        kind = f"steps ({record['time/class']})"
-        kinds[kind] = kinds.get(kind, 0.0) + record["perf/step_seconds"]
+    history = result.history
+    kinds = {
+        f"steps ({name})": float(history.seconds[history.classes == name].sum())
+        for name in sorted(set(history.classes))
+    }
     others = {name: value for name, value in result.seconds.items() if name != "steps"}
     return {**kinds, **others}
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore (made at run time)
 
 from axl_exp.run.layout import RunDir
 from axl_exp.train.summary_writer import SummaryWriter

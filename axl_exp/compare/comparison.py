@@ -9,7 +9,7 @@ from axl_exp.compare.checks import Check, physical_checks
 from axl_exp.compare.config_changes import ConfigChange, config_changes
 from axl_exp.compare.load import Run, load_run
 from axl_exp.compare.logs.log import Log
-from axl_exp.compare.losses import LossComparison, compare_losses, loss_results
+from axl_exp.compare.losses import LossComparison, compare_losses, identical_told, loss_results
 from axl_exp.compare.memory import memory_results
 from axl_exp.compare.sides import Side
 from axl_exp.compare.speed import speed_results
@@ -68,7 +68,7 @@ def compare(side_a: Side, side_b: Side) -> Comparison:
         verdict=overall(
             metrics,
             confounders=[d.what for d in found if d.kind is Kind.CONFOUNDER],
-            identical_losses=losses.identical,
+            identical_losses=identical_told(losses.quantum).rstrip(",") if losses.identical else "",
         ),
         differences=found,
         metrics=metrics,

@@ -83,8 +83,8 @@ def _quantum(key: str, a: Run, b: Run) -> float:
 
 
 def _quanta_apart(paired: Paired, quantum: float) -> tuple[int, int] | None:
-    apart = np.abs(paired.b - paired.a)
-    apart = apart[np.isfinite(apart)]
+    finite = np.isfinite(paired.a) & np.isfinite(paired.b)
+    apart = np.abs(paired.b[finite] - paired.a[finite])
     if not quantum or not len(apart):
         return None
     return round(float(apart.min()) / quantum), round(float(apart.max()) / quantum)

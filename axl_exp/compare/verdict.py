@@ -84,7 +84,7 @@ def direction(result: MetricResult) -> State:
 
 
 def overall(
-    results: Sequence[MetricResult], *, confounders: Sequence[str], identical_losses: bool
+    results: Sequence[MetricResult], *, confounders: Sequence[str], identical_losses: str
 ) -> Verdict:
     """Return the verdict over all metrics: one that is worse makes it a regression.
 
@@ -93,7 +93,7 @@ def overall(
     Args:
         results: All metrics.
         confounders: What differs between the environments and may explain a change.
-        identical_losses: Whether the training losses are equal to the bit.
+        identical_losses: How far the training losses are known to be equal; else empty.
     """
     by_state = {state: [r for r in results if r.state is state] for state in State}
     worse, better, missing = (
@@ -111,7 +111,7 @@ def overall(
     if not sentences:
         sentences.append("no difference beyond noise")
     if identical_losses:
-        sentences.append("losses are identical to the bit")
+        sentences.append(f"losses are {identical_losses}")
     if missing:
         sentences.append(f"not comparable: {', '.join(result.name for result in missing)}")
     if confounders:

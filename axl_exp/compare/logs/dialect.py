@@ -23,10 +23,10 @@ MAX_STEP = 2**53
 
 @dataclass(frozen=True)
 class Name:
-    """Our name for a metric of theirs, and the factor that brings it into our unit."""
+    """Our name for a metric of theirs, and how many of their units make one of ours."""
 
     key: str
-    factor: float = 1.0
+    per_unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def read_records(block: Block, dialect: Dialect, rows: RowsBuilder) -> list[tupl
                     continue
                 theirs = field["name"] if group == "value" else group.encode()
                 name = dialect.name(theirs)
-                unit = quantum(value) * abs(name.factor)
-                rows.put(row, name.key, read_number(value) * name.factor, quantum=unit)
+                unit = quantum(value) / name.per_unit
+                rows.put(row, name.key, read_number(value) / name.per_unit, quantum=unit)
         spans.append((anchor.start(), position))
     return spans

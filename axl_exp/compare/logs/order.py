@@ -16,7 +16,8 @@ class Ordered:
     """Rows of a log that count, by ascending step.
 
     Attributes:
-        rows: Indices into the log's rows; each step once.
+        rows: Indices into the log's rows; each step once, its last record.
+        every: As `rows`, with all records of a step: one may tell what another does not.
         follows: For each, whether it was printed right after the one before it: False at the
             start, after a hole that a restart made, and where two pieces meet.
         notes: What was chosen and left out, in words.
@@ -24,6 +25,7 @@ class Ordered:
     """
 
     rows: np.ndarray
+    every: np.ndarray
     follows: np.ndarray
     notes: list[str] = field(default_factory=list)
     source: str = ""
@@ -44,12 +46,10 @@ def order(rows: Rows) -> Ordered:
         )
     kept = np.flatnonzero(is_kept)
     is_last = np.append(steps[kept][1:] != steps[kept][:-1], True)[: len(kept)]
-    if num_repeated := int(np.count_nonzero(~is_last)):
-        notes.append(f"{num_repeated} records stand twice for one step; the later one counts")
-    kept = kept[is_last]
+    every, kept = kept, kept[is_last]
     segment = np.searchsorted(back, kept, side="right")
     follows = np.append(False, segment[1:] == segment[:-1])[: len(kept)]
-    return Ordered(chosen[kept], follows, notes, source)
+    return Ordered(chosen[kept], chosen[every], follows, notes, source)
 
 
 def _not_void(steps: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -113,13 +113,23 @@ def _index(where: np.ndarray | range) -> np.ndarray | slice:
 
 
 def series(rows: Rows, ordered: Ordered) -> dict[str, Series]:
-    """Return every metric of the rows that count; a step that lacks it is not in its series."""
-    found = {}
+    """Return every metric of the rows that count; a step that lacks it is not in its series.
+
+    Where two records of one step tell it, the later one counts; how many is added to the notes.
+    """
+    found, num_repeated = {}, 0
     for key, pieces in rows.cells.items():
         has = np.zeros(len(rows), dtype=bool)
         for where, _ in pieces:
             has[_index(where)] = True
-        chosen = ordered.rows[has[ordered.rows]]
+        chosen = ordered.every[has[ordered.every]]
+        steps = rows.steps[chosen]
+        is_last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
+        num_repeated += int(np.count_nonzero(~is_last))
         if len(chosen):
-            found[key] = Series(rows.steps[chosen], column(rows, key)[chosen])
+            found[key] = Series(steps[is_last], column(rows, key)[chosen[is_last]])
+    if num_repeated:
+        ordered.notes.append(
+            f"{num_repeated} values stand twice for one step; the later one counts"
+        )
     return found

@@ -11,12 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
+from axl_exp.compare.logs.axlearn import AxlearnReader
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.dialect import Dialect, RowsBuilder
 from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.maxtext import MaxTextReader
+from axl_exp.compare.logs.megatron import MegatronReader
 from axl_exp.compare.logs.mend import Mended, mend
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.torchtitan import TorchtitanReader
 from axl_exp.report.text import one_line, shorten
 
 # A larger log is read in blocks, and looked at for labels and cut lines by samples.
@@ -45,7 +48,12 @@ class Reader(Protocol):
         ...
 
 
-READERS: tuple[type[Reader], ...] = (MaxTextReader,)
+READERS: tuple[type[Reader], ...] = (
+    MaxTextReader,
+    MegatronReader,
+    TorchtitanReader,
+    AxlearnReader,
+)
 _NAMED = re.compile(rb"\(\?P<\w+>")
 _RECORDS = tuple(
     re.compile(

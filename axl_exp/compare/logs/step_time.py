@@ -112,6 +112,9 @@ def _classes(
     for number, start in enumerate(starts.tolist()):
         classes[start] = COMPILE if number == 0 else RESTART
         for i in range(start + 1, min(start + _WARM_UP_STEPS, num)):
+            is_mean_with_first = log.format == "Megatron-LM" and i == start + 1
+            if is_mean_with_first:
+                classes[i] = COMPILE if number == 0 else RESTART
             if classes[i] in (STEADY, STALL) and ratio[i] > _WARM_UP_RATIO:
                 classes[i] = COMPILE if number == 0 else RESTART
     return classes

@@ -1,0 +1,122 @@
+"""torchtitan's log: step lines with colours, thousands separators and `mfu: N/A`."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.log import Log, Memory
+from axl_exp.compare.logs.numbers import NUMBER, read_number
+
+FORMAT = "torchtitan"
+_GIB = 2**30
+_STAMP = re.compile(rb"(?P<date>\d{4}-\d\d-\d\d)[ T](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?")
+
+
+def logging_clock(before: bytes) -> tuple[float, bytes]:
+    """Return the seconds of the last `2025-06-28 18:42:27,123` on the line of the record."""
+    line = before[before.rfind(b"\n") + 1 :]
+    match = max(_STAMP.finditer(line), key=re.Match.end, default=None)
+    if match is None:
+        return float("nan"), b""
+    try:
+        moment = datetime.datetime.fromisoformat(
+            f"{match['date'].decode()} {match['time'].decode()}"
+        )
+    except ValueError:
+        return float("nan"), b""
+    seconds = moment.replace(tzinfo=datetime.UTC).timestamp()
+    return seconds + float(b"0." + (match["part"] or b"0")), b""
+
+
+_FIELD = re.compile(
+    rb"[ \t,|]{1,8}(?P<name>[a-zA-Z][\w/]{0,40}):\s*"
+    rb"(?:(?P<value>" + NUMBER + rb")|N/A|n/a|None)(?:GiB|GB|MiB|%|s|ms)?"
+    rb"(?:\((?P<memory_percent>" + NUMBER + rb")%\))?"
+)
+_NAMES = {
+    "loss": Name("train/loss"),
+    "global_avg_loss": Name("train/loss"),
+    "global_max_loss": Name("train/max_loss"),
+    "grad_norm": Name("train/gradient_norm"),
+    "lr": Name("train/learning_rate"),
+    "memory": Name("perf/memory_gib"),
+    "memory_percent": Name("perf/memory_percent"),
+    "tps": Name("printed/tokens_per_second_per_device"),
+    "wps": Name("printed/tokens_per_second_per_device"),
+    "tflops": Name("perf/tflops_per_device"),
+    "est_tflops": Name("perf/tflops_per_device"),
+    "mfu": Name("perf/mfu", 100),
+    "est_mfu": Name("perf/mfu", 100),
+    "elapsed_time_per_step": Name("printed/seconds"),
+}
+STEP = Dialect(
+    format=FORMAT,
+    anchor=re.compile(
+        rb"(?<!completed )(?<!validate )(?<!eval )(?<![\w/-])step:\s*(?P<step>\d+)"
+        rb"(?=[ \t,|]{1,8}[a-zA-Z][\w/]*:\s)"
+    ),
+    field=_FIELD,
+    names=_NAMES,
+    prefix="torchtitan",
+    clock=logging_clock,
+)
+VALIDATE = Dialect(
+    format=FORMAT,
+    anchor=re.compile(rb"(?:validate|eval) step:\s*(?P<step>\d+)"),
+    field=_FIELD,
+    names={"loss": Name("eval/validation/loss")},
+    prefix="eval/validation",
+    clock=logging_clock,
+)
+_MODEL_SIZE = re.compile(rb"size: (?P<n>[\d,]{4,}) total parameters")
+_PEAK = re.compile(rb"Peak FLOPS used for computing MFU: (?P<peak>" + NUMBER + rb")")
+_DEVICE = re.compile(
+    rb"(?:CUDA|GPU|XPU) capacity: (?P<kind>[^\n]{3,60}?) with (?P<gib>[\d.]+) ?GiB"
+)
+_MESH = re.compile(rb"Building \d-D device mesh with (?P<axes>\[[^\]\n]*\], \[[^\]\n]*\])")
+
+
+class TorchtitanReader:
+    """Reads a torchtitan log block by block into a Log."""
+
+    dialect = STEP
+    heads = re.compile(rb"\[titan\]|torchtitan|Starting job: ")
+    understood = re.compile(rb"validate step:|Peak FLOPS")
+
+    def __init__(self, log: Log):
+        self._log = log
+        self._rows, self._evals = RowsBuilder(), RowsBuilder()
+
+    def read(self, block: Block) -> list[tuple[int, int]]:
+        """Read one block; return the spans that were understood."""
+        spans = read_records(block, STEP, self._rows)
+        spans += read_records(block, VALIDATE, self._evals)
+        if block.is_first:
+            self._read_facts(block)
+        self._log.has_ended |= b"Training completed" in block.text
+        return spans
+
+    def finish(self) -> None:
+        """Put the columns into the log."""
+        log = self._log
+        log.rows, log.evals = self._rows.finish(), self._evals.finish()
+        peaks = [values.max() for _, values in log.rows.cells.get("perf/memory_gib", [])]
+        if peaks:
+            num_bytes = float(max(peaks)) * _GIB
+            memory = Memory("training", "this rank", "max reserved", num_bytes, None, None, 0)
+            log.memory.append(memory)
+
+    def _read_facts(self, block: Block) -> None:
+        facts, text = self._log.facts, block.text
+        if match := _MODEL_SIZE.search(text):
+            facts["num_parameters"] = match["n"].decode()
+        if match := _DEVICE.search(text):
+            kind = match["kind"].decode(errors="replace").strip()
+            facts["hardware"] = {"platform": "gpu", "device_kind": kind}
+        if match := _PEAK.search(text):
+            facts["peak_flops_per_second"] = read_number(match["peak"])
+        if match := _MESH.search(text):
+            facts["mesh"] = match["axes"].decode(errors="replace")

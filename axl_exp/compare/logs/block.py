@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,6 +29,13 @@ class Block:
     @cached_property
     def _line_ends(self) -> np.ndarray:
         return np.flatnonzero(np.frombuffer(self.text, dtype=np.uint8) == 10)
+
+    def find_all(self, needle: bytes) -> Iterator[int]:
+        """Yield the offset of every `needle`; much faster than a pattern where it is rare."""
+        offset = self.text.find(needle)
+        while offset >= 0:
+            yield offset
+            offset = self.text.find(needle, offset + 1)
 
     def line(self, offset: int) -> int:
         """Return the number of the line at `offset`."""

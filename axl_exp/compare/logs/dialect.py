@@ -41,6 +41,7 @@ class Dialect:
             `value`. Further groups are metrics of their own: the name is that of the group.
         names: Their names -> ours; a name that is not here is kept below `prefix`.
         prefix: Of the names that are not in `names`.
+        needles: Texts of which one stands in every record: a block without them is not searched.
         clock: The timestamp in front of a record -> seconds since some epoch; None for none.
     """
 
@@ -49,6 +50,7 @@ class Dialect:
     field: re.Pattern[bytes]
     names: Mapping[str, Name]
     prefix: str
+    needles: tuple[bytes, ...] = ()
     clock: Callable[[bytes], tuple[float, bytes]] | None = None
 
     def name(self, theirs: bytes) -> Name:
@@ -130,6 +132,8 @@ class RowsBuilder:
 def read_records(block: Block, dialect: Dialect, rows: RowsBuilder) -> list[tuple[int, int]]:
     """Read every record of `block` into `rows`; return the spans that were understood."""
     spans, text = [], block.text
+    if dialect.needles and not any(needle in text for needle in dialect.needles):
+        return spans
     for anchor in dialect.anchor.finditer(text):
         step = int(anchor["step"][:17])
         if step > MAX_STEP:

@@ -15,7 +15,7 @@ class LogError(UserError):
     """A file that is no log which we can read; the message says what was looked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Seconds for which the host stood still, as the log tells.
 
@@ -32,7 +32,7 @@ class Wait:
     save_step: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Memory:
     """One line on memory: whose, when, and what it counts."""
 

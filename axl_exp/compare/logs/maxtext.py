@@ -78,6 +78,7 @@ EVAL = Dialect(
         "total_weights": Name("eval/eval/num_targets"),
     },
     prefix="eval/eval",
+    needles=(b"Completed eval after", b"eval metrics after"),
     clock=absl_clock,
 )
 
@@ -104,10 +105,11 @@ _TOTAL_MEMORY = re.compile(
 )
 _PART = re.compile(rb", (?P<what>[A-Z][\w ]{2,30} size): (?P<gb>[\d.]+) GB")
 _MEMSTATS = re.compile(
-    rb"Memstats: (?P<label>[^\n:]{1,80}):"
-    rb"|Using \(GB\) (?P<used>[\d.]+) / (?P<limit>[\d.]+) \((?P<percent>[\d.]+)%\)"
+    rb"Using \(GB\) (?P<used>[\d.]+) / (?P<limit>[\d.]+) \((?P<percent>[\d.]+)%\)"
     rb" on (?P<device>\S+)"
-    rb"|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
+)
+_MEMORY_LABEL = re.compile(
+    rb"Memstats: (?P<label>[^\n:]{1,80}):|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
 )
 _FLOPS = re.compile(
     rb"Total TFLOPs: (?P<tflops>[\d.]+)\s+split as (?P<weights>[\d.]+)% learnable weight flops"
@@ -119,21 +121,19 @@ _PARAMETER = re.compile(
     rb"\s+Logical:\s+(?P<logical>P\([^\n]*?\)|[^\n]{0,200}?)"
     rb"\s+Physical:\s+(?P<physical>\([^\n]*?\)(?=\s|$)|[^\n]{0,200})"
 )
-_WAITS = re.compile(
-    rb"Waited (?P<step>[\d.eE+-]+) seconds for step (?P<of>\d+) to finish"
-    rb" before starting checkpointing"
-    rb"|Saving checkpoint at step (?P<saving>\d+)"
-    rb"|Waiting for previous save to complete took (?P<previous>[\d.]+) seconds"
-    rb"|Finished blocking save(?:\. Time taken: | in )(?P<blocking>[\d.]+) ?s"
-    rb"|Completed eval step: \d+, seconds: (?P<eval>[\d.]+)"
-)
-_WAIT_NEEDLES = (b"before starting checkpointing", b"to complete took", b"Finished blocking save",
-                 b"Completed eval step")  # fmt: skip
-_WAIT_NAMES = {
-    "step": "step",
-    "previous": "previous save",
-    "blocking": "blocking save",
-    "eval": "eval",
+# Text in front of each wait -> what follows it, and what was waited for.
+_WAITS = {
+    b"Waited ": (
+        re.compile(rb"(?P<s>[\d.eE+-]+) seconds for step (?P<step>\d+) to finish before starting"),
+        "step",
+    ),
+    b"Saving checkpoint at step ": (re.compile(rb"(?P<step>\d+)"), ""),
+    b"previous save to complete took ": (re.compile(rb"(?P<s>[\d.]+) seconds"), "previous save"),
+    b"Finished blocking save": (
+        re.compile(rb"(?:\. Time taken: | in )(?P<s>[\d.]+) ?s"),
+        "blocking save",
+    ),
+    b"Completed eval step: ": (re.compile(rb"\d+, seconds: (?P<s>[\d.]+)"), "eval"),
 }
 _END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
 
@@ -202,13 +202,13 @@ class MaxTextReader:
             return []
         if self._shape is None or block.labels or num_anchors < _MIN_COLUMN:
             return None
-        found = self._shape.findall(block.text)
+        offsets = np.fromiter(block.find_all(b"completed step: "), np.int64, num_anchors)
+        found = self._find_shape(block.text, offsets)
         if len(found) != num_anchors or _PROFILE_NEEDLE in block.text:
             return None
         times, threads, steps, *values = zip(*found, strict=True)
         if len(set(threads)) > 1 or max(map(len, steps)) > 15:
             return None
-        offsets = _offsets(block.text, b"completed step: ", num_anchors)
         columns = dict(zip(self._shape_names, map(_floats, values), strict=True))
         if (
             columns.get("train/lm_loss") is not None
@@ -228,40 +228,55 @@ class MaxTextReader:
         ends = [block.text.find(b"\n", int(offset)) for offset in offsets]
         return list(zip(offsets.tolist(), ends, strict=True))
 
+    def _find_shape(self, text: bytes, offsets: np.ndarray) -> list[tuple[bytes, ...]]:
+        """Return the fields of every record of the shape learned."""
+        assert self._shape is not None
+        if _DENSE_BYTES * len(offsets) > len(text):
+            return self._shape.findall(text)
+        starts = (max(0, text.rfind(b"\n", 0, offset) + 1) for offset in offsets.tolist())
+        return [match.groups() for start in starts if (match := self._shape.match(text, start))]
+
     def _read_waits(self, block: Block) -> None:
-        if not any(needle in block.text for needle in _WAIT_NEEDLES):
-            return
-        for match in _WAITS.finditer(block.text):
-            if of := match["of"] or match["saving"]:
-                self._save_step = int(of)
-            kind = next((kind for kind in _WAIT_NAMES if match[kind] is not None), None)
-            if kind is not None:
-                line = block.line(match.start())
-                of_step = None if kind == "eval" else self._save_step
-                self._log.waits.append(Wait(_WAIT_NAMES[kind], float(match[kind]), line, of_step))
+        found = []
+        for needle, (pattern, what) in _WAITS.items():
+            for offset in block.find_all(needle):
+                if match := pattern.match(block.text, offset + len(needle)):
+                    found.append((offset, what, match.groupdict()))
+        for offset, what, told in sorted(found, key=lambda wait: wait[0]):
+            if told.get("step"):
+                self._save_step = int(told["step"])
+            if what:
+                save_step = None if what == "eval" else self._save_step
+                wait = Wait(what, float(told["s"]), block.line(offset), save_step)
+                self._log.waits.append(wait)
 
     def _read_memory(self, block: Block) -> None:
-        if b"Memstats" not in block.text and b"Using (GB)" not in block.text:
-            return
-        for match in _MEMSTATS.finditer(block.text):
-            if match["label"] is not None:
-                self._memory_label = match["label"].decode(errors="replace").strip()
-            elif match["error"] is not None:
-                self._log.notes.append(
-                    f"memory unavailable: {match['error'].decode(errors='replace')}"
+        log, text = self._log, block.text
+        labels = [
+            match
+            for offset in block.find_all(b"Memstats")
+            if (match := _MEMORY_LABEL.match(text, offset))
+        ]
+        for error in filter(None, (match["error"] for match in labels)):
+            log.notes.append(f"memory unavailable: {error.decode(errors='replace')}")
+        for offset in block.find_all(b"Using (GB)"):
+            match = _MEMSTATS.match(text, offset)
+            if match is None:
+                continue
+            while labels and labels[0].start() < offset:
+                label = labels.pop(0)["label"] or b""
+                self._memory_label = label.decode(errors="replace").strip()
+            log.memory.append(
+                Memory(
+                    label=self._memory_label,
+                    device=match["device"].decode(errors="replace"),
+                    quantity="in use",
+                    num_bytes=float(match["used"]) * _GIB,
+                    limit_bytes=float(match["limit"]) * _GIB,
+                    percent=float(match["percent"]),
+                    line=block.line(offset),
                 )
-            else:
-                self._log.memory.append(
-                    Memory(
-                        label=self._memory_label,
-                        device=match["device"].decode(errors="replace"),
-                        quantity="in use",
-                        num_bytes=float(match["used"]) * _GIB,
-                        limit_bytes=float(match["limit"]) * _GIB,
-                        percent=float(match["percent"]),
-                        line=block.line(match.start()),
-                    )
-                )
+            )
 
     def _read_facts(self, block: Block) -> None:
         text, log = block.text, self._log
@@ -317,20 +332,13 @@ class MaxTextReader:
 
 
 _MIN_COLUMN = 16
+_DENSE_BYTES = 500  # Where records stand closer than this, one pattern over all is faster.
 _PROFILE_NEEDLE = b"deactivation step: "
 _FACTS_BYTES = 1 << 24
 
 
 def _floats(column: tuple[bytes, ...]) -> np.ndarray:
     return np.array(column).astype(np.float64)
-
-
-def _offsets(text: bytes, needle: bytes, count: int) -> np.ndarray:
-    found, position = np.empty(count, dtype=np.int64), -1
-    for i in range(count):
-        position = text.find(needle, position + 1)
-        found[i] = position
-    return found
 
 
 def _absl_times(column: tuple[bytes, ...]) -> np.ndarray:

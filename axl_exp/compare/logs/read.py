@@ -22,10 +22,12 @@ from axl_exp.compare.logs.numbers import NUMBER
 from axl_exp.compare.logs.torchtitan import TorchtitanReader
 from axl_exp.report.text import one_line, shorten
 
-# A larger log is read in blocks, and looked at for labels and cut lines by samples.
+# A larger log is read in blocks: labels and cut lines are looked for by samples, failures in the
+# first and the last block, text that was not understood in the first.
 _WHOLE_BYTES = 64 << 20
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
 _CUT_WINDOW = 1 << 16
+_SAMPLE_BYTES = 1 << 20
 _MAX_TOLD = 5
 _NEAR_BYTES = 100
 
@@ -142,8 +144,9 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
             log.format, reader = found.dialect.format, found(log)
         if reader is not None:
             spans = reader.read(block)
-            _find_failure(block, log)
-            if num_bytes <= _WHOLE_BYTES:
+            if is_first or is_last:
+                _find_failure(block, log)
+            if is_first:
                 _find_not_understood(block, log, spans, reader.understood)
         first_line += mended.text.count(b"\n")
         is_first = reader is None
@@ -160,6 +163,8 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
 
 def _detect(text: bytes) -> type[Reader] | None:
     """Return the reader of the format with most step records; without records, by its head."""
+    if len(text) > _SAMPLE_BYTES and (found := _detect(text[:_SAMPLE_BYTES])):
+        return found
     counts = [(sum(1 for _ in r.dialect.anchor.finditer(text)), r) for r in READERS]
     most, reader = max(counts, key=lambda pair: pair[0])
     if most:

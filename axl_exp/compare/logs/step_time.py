@@ -76,10 +76,12 @@ def _waits(log: Log, ordered: Ordered) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     if not len(lines) or np.any(np.diff(lines) <= 0):
         return found  # Folded into one line, or pieces out of order: no telling what is between.
-    for wait in log.waits:
-        index = int(np.searchsorted(lines, wait.line))
+    indices = np.searchsorted(lines, [wait.line for wait in log.waits])
+    for wait, index in zip(log.waits, indices.tolist(), strict=True):
         if index < len(lines):
-            found.setdefault(wait.what, np.zeros(len(lines)))[index] += wait.seconds
+            if wait.what not in found:
+                found[wait.what] = np.zeros(len(lines))
+            found[wait.what][index] += wait.seconds
     return found
 
 

@@ -70,7 +70,10 @@ def did_you_mean(name: str, choices: Iterable[str], *, limit: int = 3) -> str:
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the flags without overrides, and (path, text) of every `--config.<path>=<text>`.
 
-    A value may stand after a space, as config_flags' users write it too.
+    A value may stand after a space, as config_flags' users write it too; a flag is no value.
+
+    Raises:
+        SystemExit: An override has no value; one line says so, exit code 2.
     """
     flags: list[str] = []
     overrides: list[tuple[str, str]] = []
@@ -80,7 +83,10 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
         if match is None:
             flags.append(word)
         else:
-            text = match["text"] if match["text"] is not None else next(rest, "")
+            text = match["text"] if match["text"] is not None else next(rest, "--")
+            if match["text"] is None and text.startswith("--"):
+                print(f"error: {word} has no value; write {word}=<value>", file=sys.stderr)
+                raise SystemExit(2)
             overrides.append((match["path"], text))
     return flags, overrides
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from axl_exp.cli import CommandParser, did_you_mean, nearest_names, run_command
+from axl_exp.cli import CommandParser, did_you_mean, nearest_names, run_command, split_overrides
 from axl_exp.errors import UserError
 
 
@@ -103,3 +103,17 @@ def test_a_wrong_flag_is_one_line_that_names_the_nearest(parser, capsys, argumen
         parser.parse_args(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {told} See `python -m axl_exp.x --help`.\n"
+
+
+def test_an_override_without_a_value_is_refused_before_it_eats_the_next_flag(capsys):
+    with pytest.raises(SystemExit) as caught:
+        split_overrides(["--config.max_step", "--mesh=cpu-1"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: --config.max_step has no value; write --config.max_step=<value>\n"
+    )
+
+
+def test_the_value_of_an_override_may_stand_after_a_space_and_be_negative():
+    flags, overrides = split_overrides(["--config.a.b", "-3", "--debug"])
+    assert (flags, overrides) == (["--debug"], [("a.b", "-3")])

@@ -17,12 +17,17 @@ from axl_exp.train.checkpointer import Checkpointer
 from axl_exp.train.clock import StepClock
 from axl_exp.train.history import StepHistory
 from axl_exp.train.plan import Plan
-from axl_exp.train.state import TrainState
+from axl_exp.train.state import TrainState, all_finite
 from axl_exp.train.step import scalar_metrics
 from axl_exp.train.stop import StopRequest
 from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trace import Tracer
 from axl_exp.train.trainer import SpmdTrainer
+
+_AFTER_DIVERGENCE = (
+    "Launch with a lower learning rate in another --run_dir, or go on regardless with "
+    "--config.stop_on_nonfinite_loss=false."
+)
 
 
 class NonFiniteLossError(UserError):
@@ -146,9 +151,8 @@ class TrainLoop:
             self._on_step(StepReport(done.step, record))
             if self._cfg.stop_on_nonfinite_loss and not math.isfinite(values["loss"]):
                 raise NonFiniteLossError(
-                    f"Training diverged: the loss of step {done.step} is {values['loss']}. Launch "
-                    "with a lower learning rate in another --run_dir, or go on regardless with "
-                    "--config.stop_on_nonfinite_loss=false."
+                    f"Training diverged: the loss of step {done.step} is {values['loss']}. "
+                    f"{_AFTER_DIVERGENCE}"
                 )
 
     def _wait_for(self, done: _Dispatched) -> dict[str, float]:
@@ -212,6 +216,11 @@ class TrainLoop:
         """Start a save of `step`, unless it is saved already or checkpoints are off."""
         if not self._checkpointer.is_on or result.saved_step == step:
             return
+        if self._cfg.stop_on_nonfinite_loss and not all_finite(state.params):
+            raise NonFiniteLossError(
+                f"Training diverged: after step {step} parameters are NaN or infinite, and nothing "
+                f"was saved of it. {_AFTER_DIVERGENCE}"
+            )
         self._writer.sync()  # a resume from this checkpoint must find the records before it
         with self._clock.book("checkpoint") as so_far:
             data_state = self._batches.get_state()

@@ -34,18 +34,21 @@ class StepMemory:
         opt_state_bytes: Optimizer state.
         gradients_bytes: Gradients, in the dtype of the parameters.
         compiled_bytes: The compiler's peak for the whole step, arguments included; None before.
+        checkpoint_copy_bytes: The copy that a checkpoint is written from while training goes on;
+            0 where that is in other memory, or no checkpoints are made.
     """
 
     params_bytes: int
     opt_state_bytes: int
     gradients_bytes: int
     compiled_bytes: int | None = None
+    checkpoint_copy_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """The most that is known to be needed."""
         floor = self.params_bytes + self.opt_state_bytes + self.gradients_bytes
-        return max(floor, self.compiled_bytes or 0)
+        return max(floor, self.compiled_bytes or 0) + self.checkpoint_copy_bytes
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -135,8 +138,15 @@ def check_fits(
         f"optimizer state {format_bytes(memory.opt_state_bytes)}",
         f"gradients {format_bytes(memory.gradients_bytes)}",
     ]
+    if memory.checkpoint_copy_bytes:
+        parts.append(f"copy for checkpoints {format_bytes(memory.checkpoint_copy_bytes)}")
     rest = memory.needed_bytes - sum(
-        (memory.params_bytes, memory.opt_state_bytes, memory.gradients_bytes)
+        (
+            memory.params_bytes,
+            memory.opt_state_bytes,
+            memory.gradients_bytes,
+            memory.checkpoint_copy_bytes,
+        )
     )
     if rest > 0:
         parts.append(f"activations and temporaries {format_bytes(rest)}")

@@ -126,3 +126,14 @@ def init_train_state(
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
+
+
+@jax.jit
+def _count_non_finite(params: Params) -> jax.Array:
+    counts = [jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(params)]
+    return sum(counts, start=jnp.zeros((), jnp.int32))
+
+
+def all_finite(params: Params) -> bool:
+    """Return whether no parameter is NaN or infinite; waits for the device."""
+    return int(_count_non_finite(params)) == 0

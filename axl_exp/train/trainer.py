@@ -34,6 +34,7 @@ from axl_exp.train.memory import (
     check_fits,
 )
 from axl_exp.train.plan import Plan, count_params
+from axl_exp.train.policy import never_policy
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state, init_train_state
 from axl_exp.train.step import compile_train_step, make_train_step
 from axl_exp.train.summary_writer import SummaryWriter
@@ -133,6 +134,9 @@ class SpmdTrainer(Configurable):
         params = self.abstract_state.params
         batch = (cfg.input.global_batch_size, cfg.input.max_sequence_length)
         params_bytes = bytes_per_device(params)
+        opt_state_bytes = bytes_per_device(self.abstract_state.opt_state)
+        saves = getattr(cfg.checkpointer.save_policy, "fn", None) is not never_policy
+        copies = saves and self.devices[0].platform == "cpu"
         sizes = [f"{axis}={size}" for axis, size in self.mesh.shape.items() if size > 1]
         return Plan(
             num_params=count_params(params),
@@ -145,8 +149,10 @@ class SpmdTrainer(Configurable):
             batch=batch,
             memory=StepMemory(
                 params_bytes=params_bytes,
-                opt_state_bytes=bytes_per_device(self.abstract_state.opt_state),
+                opt_state_bytes=opt_state_bytes,
                 gradients_bytes=params_bytes,
+                # A host device's checkpoint is copied within the memory that it trains in.
+                checkpoint_copy_bytes=params_bytes + opt_state_bytes if copies else 0,
             ),
             available_bytes=available_bytes(self.devices),
         )

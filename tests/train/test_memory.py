@@ -26,6 +26,10 @@ def test_what_is_needed_is_the_greater_of_the_floor_and_the_compilers_count():
     assert StepMemory(4, 8, 4, compiled_bytes=10).needed_bytes == 16
 
 
+def test_the_copy_that_a_checkpoint_is_written_from_comes_on_top():
+    assert StepMemory(4, 8, 4, compiled_bytes=20, checkpoint_copy_bytes=12).needed_bytes == 32
+
+
 def test_bytes_per_device_counts_one_shard():
     mesh = make_mesh(MeshShape(data=-1), jax.devices()[:1])
     sharding = NamedSharding(mesh, PartitionSpec("data"))

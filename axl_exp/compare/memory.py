@@ -11,13 +11,10 @@ from axl_exp.compare.verdict import Better, MetricResult, State, direction
 _KEY = "peak_memory_bytes"
 
 
-def assumed_memory_floor(platform_name: str) -> float:
-    """Return by how much the peaks of two runs of the same code are taken to differ: 0.01 is 1 %.
-
-    Not measured. Accelerator memory is laid out by the compiler; on a CPU the peak is that of the
-    whole process, allocator and all.
-    """
-    return 0.01 if platform_name in ("tpu", "gpu") else 0.10
+# By how much the peaks of two runs of the same code are taken to differ: assumed, not measured.
+# Accelerator memory is laid out by the compiler.
+ASSUMED_MEMORY_FLOOR = 0.01
+_ON_A_CPU = "on a CPU it is the process's resident memory, which its allocator decides"
 
 
 def memory_results(a: Run, b: Run) -> list[MetricResult]:
@@ -33,18 +30,22 @@ def memory_results(a: Run, b: Run) -> list[MetricResult]:
         a=values[0],
         b=values[1],
         state=State.NOT_COMPARABLE,
-        reason=f"{missing} does not tell it" if missing else incomparable_time(a, b),
+        reason=f"{missing} does not tell it" if missing else _incomparable(a, b),
         window="the last launch, whole",
         formula=_formula(a, b),
     )
     if result.reason or result.relative is None:
         return [result]
-    floor = assumed_memory_floor(platform(a))
-    told = f"the assumed run-to-run floor of {100 * floor:.0f} %"
-    if abs(result.relative) <= floor:
+    told = f"the assumed run-to-run floor of {100 * ASSUMED_MEMORY_FLOOR:.0f} %"
+    if abs(result.relative) <= ASSUMED_MEMORY_FLOOR:
         return [replace(result, state=State.WITHIN_NOISE, reason=f"within {told}")]
     state = direction(result)
     return [replace(result, state=state, reason=f"beyond {told}")]
+
+
+def _incomparable(a: Run, b: Run) -> str:
+    """Return why the peaks cannot be compared, empty if they can."""
+    return incomparable_time(a, b) or (_ON_A_CPU if platform(a) == "cpu" else "")
 
 
 def _formula(a: Run, b: Run) -> str:

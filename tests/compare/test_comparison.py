@@ -241,6 +241,17 @@ def test_runs_that_share_no_step_are_not_comparable(make_run):
     assert found.losses.num_paired == 0
 
 
+def test_the_resident_memory_of_a_cpu_process_decides_nothing(make_run):
+    cpu = {"platform": "cpu", "device_kind": "cpu", "device_count": 1}
+    a, b = make_run("a", hardware=cpu), make_run("b", hardware=cpu)
+    write_json(b.summary, {"status": "finished", "peak_memory_bytes": 1.8 * 2**30})
+    result = metric(compared(a, b), "peak memory (bytes)")
+    assert result.state is State.NOT_COMPARABLE
+    assert result.reason == (
+        "on a CPU it is the process's resident memory, which its allocator decides"
+    )
+
+
 def test_more_memory_is_worse(make_run):
     b = make_run("b")
     write_json(b.summary, {"status": "finished", "peak_memory_bytes": 1.1 * 2**30})

@@ -54,6 +54,11 @@ class Restored:
     notes: tuple[str, ...]
 
 
+def saves(cfg: "Checkpointer.Config") -> bool:
+    """Return whether checkpoints are made at all: not with `never_policy`."""
+    return getattr(cfg.save_policy, "fn", None) is not never_policy
+
+
 class Checkpointer(Configurable):
     """Saves, keeps and restores the checkpoints of one run."""
 
@@ -73,7 +78,7 @@ class Checkpointer(Configurable):
         self._directory = directory.absolute()
         self._policy: Policy = cfg.save_policy.instantiate()
         # With `never_policy` a stop does not save either: a smoke run has no room for a copy.
-        self.is_on = getattr(cfg.save_policy, "fn", None) is not never_policy
+        self.is_on = saves(cfg)
         keep: list[Any] = [ocp.checkpoint_managers.LatestN(cfg.keep_last_n)]
         if cfg.keep_every_n_steps is not None:
             keep.append(ocp.checkpoint_managers.EveryNSteps(cfg.keep_every_n_steps))

@@ -24,7 +24,7 @@ from axl_exp.mesh.hardware import chip_of_device_kind
 from axl_exp.model import CausalLM, flops_per_token
 from axl_exp.model.sharding import check_divides, partition_spec
 from axl_exp.optim import Learner
-from axl_exp.train.checkpointer import Checkpointer
+from axl_exp.train.checkpointer import Checkpointer, saves
 from axl_exp.train.devices import Devices, make_mesh
 from axl_exp.train.evaler import Evaler
 from axl_exp.train.memory import (
@@ -34,7 +34,6 @@ from axl_exp.train.memory import (
     check_fits,
 )
 from axl_exp.train.plan import Plan, count_params
-from axl_exp.train.policy import never_policy
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state, init_train_state
 from axl_exp.train.step import compile_train_step, make_train_step
 from axl_exp.train.summary_writer import SummaryWriter
@@ -135,8 +134,7 @@ class SpmdTrainer(Configurable):
         batch = (cfg.input.global_batch_size, cfg.input.max_sequence_length)
         params_bytes = bytes_per_device(params)
         opt_state_bytes = bytes_per_device(self.abstract_state.opt_state)
-        saves = getattr(cfg.checkpointer.save_policy, "fn", None) is not never_policy
-        copies = saves and self.devices[0].platform == "cpu"
+        copies = saves(cfg.checkpointer) and self.devices[0].platform == "cpu"
         sizes = [f"{axis}={size}" for axis, size in self.mesh.shape.items() if size > 1]
         return Plan(
             num_params=count_params(params),

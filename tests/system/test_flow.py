@@ -138,5 +138,5 @@ def test_eight_devices_give_the_loss_of_one(whole, launch, tmp_path):
     done = launch(*flags, "--run_dir=run")
     assert done.returncode == 0, done.stderr
     one, many = losses(whole[0]), losses(tmp_path / "run")
-    # float32 sums in another order: 2**-23 relative per sum, a few dozen sums deep.
-    assert all(abs(one[s] - many[s]) < 2e-4 for s in one), (one, many)
+    # float32 sums in another order: 3e-6 was seen over these 12 steps, losses near 9.
+    assert all(abs(one[s] - many[s]) < 2e-5 for s in one), (one, many)

@@ -8,7 +8,7 @@ from axl_exp.data.corpus import (
     prepare_embedded_corpus,
 )
 from axl_exp.data.errors import DataError
-from axl_exp.data.input import DataIterator, Input, use_embedded_corpus
+from axl_exp.data.input import DataIterator, Input, join_states, use_embedded_corpus
 from axl_exp.data.mixture import Component, TextMixture, dataset_text
 from axl_exp.data.source import TextDocument, TfdsTextSource
 from axl_exp.data.vocabulary import SentencePieceVocabulary
@@ -29,6 +29,7 @@ __all__ = [
     "TfdsTextSource",
     "data_home",
     "dataset_text",
+    "join_states",
     "prepare_embedded_corpus",
     "use_embedded_corpus",
 ]

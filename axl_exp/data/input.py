@@ -1,8 +1,8 @@
 """`Input`: the batches that a trainer or an evaler reads."""
 
-import dataclasses
 import functools
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import grain
@@ -34,7 +34,7 @@ class Input(Configurable):
         vocabulary: InstantiableConfig = SentencePieceVocabulary.default_config()
         # Tokens per row.
         max_sequence_length: Required[int] = REQUIRED
-        # Rows per batch over all processes, which must divide it.
+        # Rows per batch, over all processes.
         global_batch_size: Required[int] = REQUIRED
         # Training: shuffled and endless. Evaluation: in order, one pass, the last batch padded.
         is_training: Required[bool] = REQUIRED
@@ -58,22 +58,20 @@ class Input(Configurable):
         cfg: Config,
         *,
         data_dir: epath.PathLike | None = None,
-        process_index: int = 0,
-        process_count: int = 1,
+        rows: Sequence[int] | None = None,
     ):
         """Open source and vocabulary.
 
         Args:
             data_dir: Directory of TFDS datasets, with vocabularies in tokenizers/sentencepiece;
                 None means the embedded corpus, which is built if this is its first use.
-            process_index: This process among the `process_count` that read.
-            process_count: Number of processes that read, each its own rows.
+            rows: Those of the global batch that this process reads; None for all.
 
         Raises:
             DataError: Something is not there or does not fit; the message names it and the fix.
         """
         super().__init__(cfg)
-        _check_sizes(cfg, process_count=process_count)
+        _check_sizes(cfg)
         data_dir = (
             _embedded_data_dir(cfg) if data_dir is None else epath.Path(data_dir).expanduser()
         )
@@ -81,9 +79,8 @@ class Input(Configurable):
         self.vocabulary = cfg.vocabulary.instantiate(data_dir=data_dir)
         self._share = Share(
             max_sequence_length=cfg.max_sequence_length,
-            batch_size=cfg.global_batch_size // process_count,
-            process_index=process_index,
-            process_count=process_count,
+            global_batch_size=cfg.global_batch_size,
+            rows=tuple(range(cfg.global_batch_size) if rows is None else rows),
         )
 
     def fingerprint(self) -> dict[str, Any]:
@@ -117,7 +114,10 @@ class Input(Configurable):
         # The place of the data does not matter: it may have moved.
         content = {k: v for k, v in self.fingerprint().items() if k != "source"}
         order = {field: getattr(cfg, field) for field in ("seed", "shuffle", "eval_stride_tokens")}
-        belongs_to = {**content, **order, **dataclasses.asdict(self._share)}
+        sizes = {
+            field: getattr(cfg, field) for field in ("max_sequence_length", "global_batch_size")
+        }
+        belongs_to = {**content, **order, **sizes}
         return DataIterator(iter(prefetched), belongs_to=belongs_to)
 
     def _tokens(self, source: Any) -> grain.MapDataset:
@@ -128,7 +128,7 @@ class Input(Configurable):
 class DataIterator:
     """Batches in order, with a position that can be saved and restored to the batch.
 
-    A batch is a dict of int32 arrays [batch_size of this process, max_sequence_length]:
+    A batch is a dict of int32 arrays [rows of this process, max_sequence_length]:
 
         inputs        token ids; the first of each document is the end-of-sentence id
         targets       the token that follows each input; 0 where another row counts it
@@ -152,16 +152,17 @@ class DataIterator:
     def get_state(self) -> dict[str, Any]:
         """Return the position after the last batch that was handed out: small, and plain JSON.
 
-        It does not depend on what the background thread has prepared.
+        It does not depend on what the background thread has prepared. It is that of the rows of
+        this process; see `join_states` for that of all.
         """
         return {**self._belongs_to, "position": _as_lists(self._batches.get_state())}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go to a position that `get_state` returned, in this process or an earlier one.
+        """Go to a position that `get_state` returned, here or in other processes, joined.
 
         Raises:
-            DataError: The state is of other documents, another vocabulary, seed, batch or number
-                of processes, so that other text would follow than the run would have seen.
+            DataError: The state is of other documents, another vocabulary, seed or batch, so that
+                other text would follow than the run would have seen.
         """
         for key, own in self._belongs_to.items():
             if state.get(key) != own:
@@ -174,6 +175,15 @@ class DataIterator:
     def close(self) -> None:
         """Stop the background thread; for an iterator that is not read to its end."""
         self._batches.close()
+
+
+def join_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the position of all rows of a training input from those of each process's rows.
+
+    Any number of processes can go on from it, each with any of the rows.
+    """
+    rows = {row: where for state in states for row, where in state["position"]["rows"].items()}
+    return {**states[0], "position": {**states[0]["position"], "rows": rows}}
 
 
 def _release(attributes: dict[str, Any]) -> None:
@@ -204,7 +214,7 @@ def _embedded_data_dir(cfg: Input.Config) -> epath.Path:
     return epath.Path(prepare_embedded_corpus())
 
 
-def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:
+def _check_sizes(cfg: Input.Config) -> None:
     least = {
         "max_sequence_length": 1,
         "global_batch_size": 1,
@@ -223,11 +233,6 @@ def _check_sizes(cfg: Input.Config, *, process_count: int) -> None:
         _check_evaluation(cfg)
     if not 0 <= cfg.seed < 2**32:
         raise DataError(f"input.seed is {cfg.seed}: it must be in 0 ... 2**32 - 1.")
-    if cfg.global_batch_size % process_count:
-        raise DataError(
-            f"input.global_batch_size {cfg.global_batch_size} does not divide by the "
-            f"{process_count} processes that read data. Use a multiple of {process_count}."
-        )
 
 
 def _check_training(cfg: Input.Config) -> None:

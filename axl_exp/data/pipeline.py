@@ -15,6 +15,7 @@ from typing import Protocol
 import grain
 import numpy as np
 
+from axl_exp.data.rows import PackedRows
 from axl_exp.data.source import TextDocument
 from axl_exp.data.windows import Windows
 
@@ -33,12 +34,11 @@ class Vocabulary(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What one process reads of each global batch: `batch_size` rows of `max_sequence_length`."""
+    """What one process reads of each global batch: some of its rows of `max_sequence_length`."""
 
     max_sequence_length: int
-    batch_size: int
-    process_index: int
-    process_count: int
+    global_batch_size: int
+    rows: tuple[int, ...]
 
 
 def tokenize(document: TextDocument, *, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
@@ -65,26 +65,28 @@ def training_batches(
     shuffle: bool,
     num_read_threads: int,
 ) -> grain.IterDataset:
-    """Return this process's share of an endless stream of batches of tokenized documents.
+    """Return this process's rows of an endless stream of batches of tokenized documents.
 
     Each epoch has every document once, in a new order if `shuffle`, and the next one follows
-    without a gap. The documents of that one global order are dealt to the processes in turn, and
-    each packs its own.
+    without a gap. The documents of that one global order are dealt to the rows of the batch in
+    turn, and each row packs its own, see `rows.py`.
 
     Args:
         mixed: Tokenized documents with a weight. Of several, each is packed by itself, and has its
             share of the rows: which row is whose follows from the weights alone.
     """
-
-    def rows_of(tokens: grain.MapDataset) -> grain.IterDataset:
-        ordered = tokens.shuffle(seed=seed) if shuffle else tokens
-        own = ordered.repeat()[share.process_index :: share.process_count]
-        return _pack(own, share, num_read_threads)
-
-    rows = [rows_of(tokens) for tokens, _ in mixed]
-    weights = [weight for _, weight in mixed]
-    mixture = grain.IterDataset.mix(rows, weights) if len(rows) > 1 else rows[0]
-    return mixture.batch(share.batch_size).map(_split_pairs)
+    ordered = [
+        ((tokens.shuffle(seed=seed) if shuffle else tokens).repeat(), weight)
+        for tokens, weight in mixed
+    ]
+    rows = PackedRows(
+        ordered,
+        rows=share.rows,
+        global_batch_size=share.global_batch_size,
+        max_sequence_length=share.max_sequence_length,
+        num_read_threads=num_read_threads,
+    )
+    return rows.map(_split_pairs)
 
 
 def evaluation_batches(
@@ -103,7 +105,7 @@ def evaluation_batches(
     Args:
         stride_tokens: None packs the documents; a number cuts each into windows so far apart.
     """
-    global_batch_size = share.batch_size * share.process_count
+    global_batch_size = share.global_batch_size
     if stride_tokens is None:
         rows = _pack(tokens, share, num_read_threads)
     else:
@@ -115,8 +117,7 @@ def evaluation_batches(
     )
     if num_batches is not None:
         batches = grain.experimental.LimitIterDataset(batches, num_batches)
-    first = share.process_index * share.batch_size
-    own = slice(first, first + share.batch_size)
+    own = list(share.rows)
     return batches.map(lambda batch: _split_pairs({k: v[own] for k, v in batch.items()}))
 
 

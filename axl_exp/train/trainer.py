@@ -5,10 +5,12 @@ the shardings, the plan. `open_inputs` reads the data. `compile` compiles the st
 trains. Each stage fails on its own kind of mistake, before the next costs anything.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from axl_exp.config import (
@@ -24,6 +26,7 @@ from axl_exp.mesh.hardware import chip_of_device_kind
 from axl_exp.model import CausalLM, flops_per_token
 from axl_exp.model.sharding import check_divides, partition_spec
 from axl_exp.optim import Learner
+from axl_exp.train.batch_layout import BatchLayout
 from axl_exp.train.checkpointer import Checkpointer, saves
 from axl_exp.train.devices import Devices, make_mesh
 from axl_exp.train.evaler import Evaler
@@ -94,6 +97,12 @@ class SpmdTrainer(Configurable):
         self.learner: Learner = cfg.learner.instantiate(logical_axes=self.model.logical_axes)
         self.abstract_state = abstract_train_state(self.model, self.learner, self.mesh)
         self.batch_sharding = self._make_batch_sharding(cfg.input)
+        # By the shape of what this process reads.
+        self._layouts = {
+            (len(layout.rows), each.max_sequence_length): layout
+            for each in (cfg.input, *self._eval_inputs().values())
+            for layout in [self._layout_of(each)]
+        }
         self.step = make_train_step(
             self.model,
             self.learner,
@@ -111,6 +120,10 @@ class SpmdTrainer(Configurable):
             check_divides(f"{name} batch", shape, spec, self.mesh.shape)
         self._check_accumulation(spec)
         return NamedSharding(self.mesh, spec)
+
+    def _layout_of(self, cfg: Input.Config) -> BatchLayout:
+        shape = (cfg.global_batch_size, cfg.max_sequence_length)
+        return BatchLayout(self.batch_sharding, shape=shape)
 
     def _check_accumulation(self, spec: PartitionSpec) -> None:
         cfg, num_parts = self._config.input, self._config.accumulation_steps
@@ -180,12 +193,12 @@ class SpmdTrainer(Configurable):
                 count in an evaluation with a stride would count in this model.
         """
         cfg = self._config
-        share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        opened = cfg.input.instantiate(data_dir=data_dir, **share)
+        opened = cfg.input.instantiate(data_dir=data_dir, rows=self._layout_of(cfg.input).rows)
         self._check_vocabulary("input", opened)
         self.input = opened
         for name, evaler_cfg in cfg.evalers.items():
-            opened = evaler_cfg.input.instantiate(data_dir=data_dir, **share)
+            rows = self._layout_of(evaler_cfg.input).rows
+            opened = evaler_cfg.input.instantiate(data_dir=data_dir, rows=rows)
             self._check_vocabulary(f"evalers[{name!r}].input", opened)
             self.evalers[name] = evaler_cfg.instantiate(
                 name=name, model=self.model, input=opened, train_dtype=cfg.train_dtype
@@ -226,7 +239,7 @@ class SpmdTrainer(Configurable):
                 self.model, self.learner, abstract=self.abstract_state, seed=self._config.seed
             )
 
-    def put(self, batch: Any) -> dict[str, jax.Array]:
-        """Lay this process's share of a batch on the devices; does not wait for the copy."""
-        make = jax.make_array_from_process_local_data
-        return {key: make(self.batch_sharding, batch[key]) for key in _BATCH_KEYS}
+    def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Lay this process's rows of a batch on its devices; does not wait for the copy."""
+        layout = self._layouts[batch["inputs"].shape]
+        return layout.put({key: batch[key] for key in _BATCH_KEYS})

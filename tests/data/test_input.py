@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from axl_exp.data import Component, DataError, Input, TextMixture, use_embedded_corpus
+from axl_exp.data import (
+    Component,
+    DataError,
+    Input,
+    TextMixture,
+    join_states,
+    use_embedded_corpus,
+)
 from tests.data.conftest import TRAIN_TEXTS, VALIDATION_TEXTS, small_input
 
 
@@ -66,14 +73,16 @@ def test_a_mixture_trains_on_its_parts_and_resumes_exactly(data_dir):
         small_input(source=small_input().source.clone(split=split)).instantiate(data_dir=data_dir)
         for split in ("train", "validation")
     ]
-    rows_alone = [iter(_rows(each.iterator())) for each in alone]
+    # Each row of the batch goes on, in each part, as it does where there is no other part.
+    rows_alone = [[list(_rows(each.iterator(), row)) for row in range(4)] for each in alone]
     found = [0, 0]
-    expected = [next(rows) for rows in rows_alone]
-    for row in itertools.islice(_rows(iterator), 60):
-        part = 0 if row == expected[0] else 1
-        assert row == expected[part]
-        expected[part] = next(rows_alone[part])
-        found[part] += 1
+    taken = [[0] * 4, [0] * 4]
+    for batch in itertools.islice(iterator, 15):
+        for row, values in enumerate(_stacked(batch)):
+            part = 0 if values == rows_alone[0][row][taken[0][row]] else 1
+            assert values == rows_alone[part][row][taken[part][row]]
+            taken[part][row] += 1
+            found[part] += 1
     assert found == [20, 40]
     state = json.loads(json.dumps(iterator.get_state()))
     resumed = opened.iterator()
@@ -82,9 +91,37 @@ def test_a_mixture_trains_on_its_parts_and_resumes_exactly(data_dir):
         _assert_same(next(iterator), next(resumed))
 
 
-def _rows(batches) -> Iterator[list[list[int]]]:
-    for batch in batches:
-        yield from np.stack([batch["inputs"], batch["targets"]], axis=1).tolist()
+def _stacked(batch) -> list[list[list[int]]]:
+    return np.stack([batch["inputs"], batch["targets"]], axis=1).tolist()
+
+
+def _rows(batches, row: int) -> Iterator[list[list[int]]]:
+    for batch in itertools.islice(batches, 20):
+        yield _stacked(batch)[row]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (4, 2), (2, 4)])
+def test_another_number_of_processes_goes_on_where_the_others_stopped(data_dir, before, after):
+    def open_by(count):
+        rows = np.split(np.arange(4), count)
+        return [small_input().instantiate(data_dir=data_dir, rows=r.tolist()) for r in rows]
+
+    def whole(iterators):
+        parts = [next(each) for each in iterators]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    expected = small_input().instantiate(data_dir=data_dir).iterator()
+    first = [each.iterator() for each in open_by(before)]
+    for _ in range(7):
+        _assert_same(whole(first), next(expected))
+    state = json.loads(json.dumps(join_states([each.get_state() for each in first])))
+    assert state == expected.get_state()
+    then = [each.iterator() for each in open_by(after)]
+    for each in then:
+        each.set_state(state)
+    for _ in range(20):
+        _assert_same(whole(then), next(expected))
+    assert join_states([each.get_state() for each in then]) == expected.get_state()
 
 
 def test_the_fingerprint_of_a_mixture_covers_weights_and_parts(data_dir):
@@ -163,7 +200,10 @@ def test_the_position_is_small_and_does_not_depend_on_prefetching(data_dir):
     ("change", "complaint"),
     [
         ({"seed": 4}, "is of seed 3, but this input has seed 4."),
-        ({"global_batch_size": 2}, "is of batch_size 4, but this input has batch_size 2."),
+        (
+            {"global_batch_size": 2},
+            "is of global_batch_size 4, but this input has global_batch_size 2.",
+        ),
         (
             {"max_sequence_length": 16},
             "is of max_sequence_length 32, but this input has max_sequence_length 16.",
@@ -305,16 +345,11 @@ def test_another_dataset_without_a_data_directory_names_the_fix():
             {"source": mixture_input().source},
             "source.components is empty: name at least one source with a weight.",
         ),
-        (
-            {"global_batch_size": 6},
-            "input.global_batch_size 6 does not divide by the 4 processes that read data. Use a "
-            "multiple of 4.",
-        ),
     ],
 )
 def test_sizes_that_do_not_fit_name_the_fix(data_dir, change, message):
     with pytest.raises(DataError) as error:
-        small_input().set(**change).instantiate(data_dir=data_dir, process_count=4)
+        small_input().set(**change).instantiate(data_dir=data_dir)
     assert str(error.value) == message
 
 

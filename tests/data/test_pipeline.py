@@ -8,6 +8,7 @@ import pytest
 
 from axl_exp.data import TextDocument
 from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
+from axl_exp.data.rows import source_of_row
 
 _EOS = 1
 
@@ -94,14 +95,18 @@ def _evaluate(texts, share, *, stride_tokens=None, num_batches=None):
     )
 
 
-def _train(texts, *, num_batches: int, seed: int, index=0, count=1, width=8, size=2):
+def _share(width, size, *, rows=None):
+    return Share(width, size, tuple(range(size)) if rows is None else rows)
+
+
+def _train(texts, *, num_batches: int, seed: int, width=8, size=1, rows=None, num_read_threads=0):
     batches = iter(
         training_batches(
             [(_tokens(texts), 1.0)],
-            Share(width, size, index, count),
+            _share(width, size, rows=rows),
             seed=seed,
             shuffle=True,
-            num_read_threads=0,
+            num_read_threads=num_read_threads,
         )
     )
     return _rows_of(next(batches) for _ in range(num_batches))
@@ -112,7 +117,7 @@ def test_evaluation_packs_as_plain_loops_do(seed):
     rng = random.Random(seed)
     texts = _random_texts(rng)
     width, size = rng.choice([1, 2, 8, 13]), rng.choice([1, 2, 3])
-    rows = _rows_of(_evaluate(texts, Share(width, size, 0, 1)))
+    rows = _rows_of(_evaluate(texts, _share(width, size)))
     by_hand = _pack_by_hand(texts, width=width)
     assert rows[: len(by_hand)] == by_hand
     padding = rows[len(by_hand) :]
@@ -125,7 +130,7 @@ def test_evaluation_packs_as_plain_loops_do(seed):
 def test_training_packs_as_plain_loops_do_over_several_epochs(seed):
     rng = random.Random(seed)
     texts = _random_texts(rng)
-    rows = _train(texts, num_batches=30, seed=seed)
+    rows = _train(texts, num_batches=60, seed=seed)
     order = _documents_in(rows)
     assert len(order) > len(texts)
     by_hand = _pack_by_hand(order, width=8)
@@ -135,7 +140,7 @@ def test_training_packs_as_plain_loops_do_over_several_epochs(seed):
 
 def test_every_epoch_has_every_document_once_in_another_order():
     texts = [chr(100 + i) * (i % 5 + 1) for i in range(17)]
-    order = _documents_in(_train(texts, num_batches=40, seed=7))
+    order = _documents_in(_train(texts, num_batches=80, seed=7))
     epochs = [order[i : i + 17] for i in range(0, len(order) - 16, 17)]
     assert len(epochs) >= 5
     assert all(sorted(epoch) == sorted(texts) for epoch in epochs)
@@ -153,7 +158,7 @@ def test_without_shuffling_every_epoch_has_the_order_of_the_dataset():
     texts = [chr(100 + i) * (i % 5 + 1) for i in range(9)]
     batches = iter(
         training_batches(
-            [(_tokens(texts), 1.0)], Share(8, 2, 0, 1), seed=1, shuffle=False, num_read_threads=0
+            [(_tokens(texts), 1.0)], _share(8, 1), seed=1, shuffle=False, num_read_threads=0
         )
     )
     order = _documents_in(_rows_of(next(batches) for _ in range(20)))
@@ -165,7 +170,7 @@ def test_without_shuffling_every_epoch_has_the_order_of_the_dataset():
 def test_each_part_of_a_mixture_has_its_share_of_the_rows_and_packs_as_it_would_alone(weights):
     parts = [["aaaa", "aa", "a"] * 3, ["bbbbbbbbb", "bbb"] * 2]
     mixed = [(_tokens(texts), weight) for texts, weight in zip(parts, weights, strict=True)]
-    share = Share(8, 4, 0, 1)
+    share = _share(8, 4)
     batches = iter(training_batches(mixed, share, seed=2, shuffle=True, num_read_threads=0))
     rows = _rows_of(next(batches) for _ in range(100))
     letters = [{chr(t) for t in row["targets"]} - {chr(_EOS)} for row in rows]
@@ -173,22 +178,50 @@ def test_each_part_of_a_mixture_has_its_share_of_the_rows_and_packs_as_it_would_
     assert sum(counts) == len(rows)  # No row has text of both.
     # Not drawn at random: after any number of rows a share is off by no more than a row or two.
     assert abs(counts[0] - len(rows) * weights[0] / sum(weights)) <= 2
-    own = [row for row, found in zip(rows, letters, strict=True) if "b" in found]
-    assert own == _train(parts[1], num_batches=100, seed=2, size=4)[: len(own)]
+    # In each of the four rows, the text of a part goes on as if there was no other.
+    alone = _train(parts[1], num_batches=100, seed=2, size=4)
+    for index in range(4):
+        found = [row for row in rows[index::4] if chr(row["targets"][0]) == "b"]
+        assert len(found) > 1
+        assert found == alone[index::4][: len(found)]
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_processes_deal_the_documents_of_one_global_order_among_them(count):
+def test_a_part_of_a_mixture_is_in_every_row_of_the_batch_in_its_turn():
+    weights = (1.0, 1.0, 2.0)
+    picked = np.array(
+        [
+            [source_of_row(t, b, global_batch_size=8, weights=weights) for b in range(8)]
+            for t in range(400)
+        ]
+    )
+    for source, share in enumerate((0.25, 0.25, 0.5)):
+        is_it = picked == source
+        assert (abs(is_it.sum(axis=1) - 8 * share) <= 1).all()
+        assert (abs(is_it.mean(axis=0) - share) < 0.01).all()
+
+
+@pytest.mark.parametrize("num_read_threads", [0, 3])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_documents_of_one_global_order_are_dealt_to_the_rows_which_pack_them_as_plain_loops_do(
+    size, num_read_threads
+):
     texts = [chr(100 + i) * (i % 7) for i in range(17)]
-    shares = [
-        _documents_in(_train(texts, num_batches=12, seed=5, index=i, count=count))
-        for i in range(count)
-    ]
-    whole = _documents_in(_train(texts, num_batches=12, seed=5))
-    dealt = [document for turn in zip(*shares, strict=False) for document in turn]
-    length = min(len(dealt), len(whole))
-    assert length > len(texts)
-    assert dealt[:length] == whole[:length]
+    order = _documents_in(_train(texts, num_batches=60, seed=5))
+    rows = _train(texts, num_batches=12, seed=5, size=size, num_read_threads=num_read_threads)
+    for index in range(size):
+        own = rows[index::size]
+        by_hand = _pack_by_hand(order[index::size], width=8)
+        assert len(by_hand) > len(own)
+        assert own == by_hand[: len(own)]
+
+
+@pytest.mark.parametrize("parts", [[(0, 1, 2, 3), (4, 5)], [(0, 3), (1, 2, 4), (5,)]])
+def test_processes_read_the_rows_that_one_process_would(parts):
+    texts = [chr(100 + i) * (i % 7) for i in range(17)]
+    whole = _train(texts, num_batches=12, seed=5, size=6)
+    for rows in parts:
+        own = _train(texts, num_batches=12, seed=5, size=6, rows=rows)
+        assert own == [row for i, row in enumerate(whole) if i % 6 in rows]
 
 
 @pytest.mark.parametrize("stride_tokens", [None, 2])
@@ -197,7 +230,7 @@ def test_processes_evaluate_the_rows_that_one_process_would(count, stride_tokens
     texts = _random_texts(random.Random(3)) * 3
 
     def evaluate(index, count):
-        share = Share(8, 4 // count, index, count)
+        share = _share(8, 4, rows=tuple(range(4))[index * 4 // count : (index + 1) * 4 // count])
         return list(_evaluate(texts, share, stride_tokens=stride_tokens))
 
     whole = evaluate(0, 1)
@@ -210,7 +243,7 @@ def test_processes_evaluate_the_rows_that_one_process_would(count, stride_tokens
 
 def test_evaluation_can_be_cut_short():
     texts = ["abcdefg"] * 10
-    share = Share(8, 2, 0, 1)
+    share = _share(8, 2)
     batches = list(_evaluate(texts, share, num_batches=3))
     assert _rows_of(batches) == _pack_by_hand(texts, width=8)[:6]
 

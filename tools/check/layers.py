@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("axl_exp.launch", "axl_exp.golden", "axl_exp.compare.__main__"),
     ("axl_exp.resolve",),
     ("axl_exp.registry", "axl_exp.train", "axl_exp.compare"),
+    ("axl_exp.hugging_face",),
     ("axl_exp.model", "axl_exp.optim", "axl_exp.data", "axl_exp.mesh"),
     ("axl_exp.run",),
     ("axl_exp.cli",),

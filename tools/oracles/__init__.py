@@ -1,0 +1,1 @@
+"""What other libraries compute, recorded, so that the tests compare without installing them."""

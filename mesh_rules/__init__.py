@@ -1,8 +1,8 @@
 """Mesh rules, one module per hardware: what becomes of each config there.
 
 The rules called published are those of AXLearn for its fuji, honeycrisp and gala families, as they
-stand. They were written for a flash attention kernel; the model here has none yet, so some of them
-need more memory than they did there. A launch counts the memory before it starts.
+stand. They were written for a flash attention kernel, which `attention.backend` "auto" is on TPUs
+and GPUs. A launch counts the memory before it starts.
 """
 
 from __future__ import annotations

@@ -57,8 +57,7 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("gpu-h100-256",),
     ),
-    # Not published. Two sequences of 8192 per GPU: twice what mesh_rules/v5p.py counts for one, at
-    # most 90 GB.
+    # Not published. Two sequences of 8192 per GPU: at most 47 GB, as mesh_rules/v5p.py counts.
     MeshRule(
         selector="gpu-(h200|b200)-1024",
         configs="fuji-(1B|3B)-v3(-tiktoken)?",

@@ -39,9 +39,9 @@ RULES = (
         ),
         golden_selectors=("tpu-v5p-1024",),
     ),
-    # Not published. One sequence of 8192 per chip: three float32 matrices of attention scores
-    # (3 * heads * 8192^2 * 4 bytes) are 26 GB for 1B and 19 GB for 3B, three of logits 13 GB, what
-    # the layers keep 2 and 7 GB, parameters, moments and gradients over 8 chips 2.5 and 6.4 GB.
+    # Not published. One sequence of 8192 per chip: three float32 matrices of logits are 13 GB, what
+    # the layers keep 2 GB for 1B and 7 GB for 3B, parameters, moments and gradients over 8 chips
+    # 2.5 and 6.4 GB.
     MeshRule(
         selector="tpu-v5p-4096",
         configs="fuji-(1B|3B)-v3(-tiktoken)?",

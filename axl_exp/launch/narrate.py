@@ -149,6 +149,7 @@ def plan_facts(plan: Plan, *, config: str, hardware: str) -> list[tuple[str, str
             f"{format_number(flops.causal / 1e9)} G per token, forward and backward "
             f"({plan.flop_formula}, causal)",
         ),
+        ("attention", f"{plan.attention.name}: {plan.attention.why}"),
         (
             "memory",
             f"{need}: parameters {format_bytes(memory.params_bytes)}, optimizer "

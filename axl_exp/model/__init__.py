@@ -8,6 +8,7 @@ from axl_exp.model.attention import (
     ScaleQuery,
     TransformerAttentionLayer,
 )
+from axl_exp.model.attention_backend import SplashSpec
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.causal_lm import CausalLM, LossOutput, LossSums
 from axl_exp.model.decoder import Decoder
@@ -65,6 +66,7 @@ __all__ = [
     "ScaleKey",
     "ScaleQuery",
     "ShardingError",
+    "SplashSpec",
     "StochasticDepth",
     "TransformerAttentionLayer",
     "TransformerFeedForwardLayer",

@@ -1,13 +1,11 @@
 """Causal attention within documents.
 
-B batch, S sequence of queries, T sequence of keys, D model dim, N query heads, K key/value heads,
-G = N/K query heads per key/value head, H head dim.
+B batch, S sequence, D model dim, N query heads, K key/value heads, H head dim.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
@@ -20,63 +18,23 @@ from axl_exp.config import (
     maybe_instantiate,
 )
 from axl_exp.errors import UserError
+from axl_exp.model.attention_backend import (
+    AttentionCase,
+    Backend,
+    BackendName,
+    SplashSpec,
+    choose_backend,
+    num_shards_in_use,
+    platform_in_use,
+)
+from axl_exp.model.attention_cudnn import cudnn_attention
+from axl_exp.model.attention_splash import splash_attention
+from axl_exp.model.attention_xla import attention_mask, dot_product_attention
 from axl_exp.model.base import BaseLayer
 from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.qkv import QKV, MultiheadOutputLinear, RoFormerQKVLinear
 from axl_exp.model.residual import ResidualLayer
-from axl_exp.model.soft_cap import soft_cap
-
-# What a masked logit becomes: its exponential is 0 in every dtype, and no sum of it overflows.
-_MASKED = -1e30
-
-
-def attention_mask(segment_ids_BS: jax.Array, *, sliding_window: int | None = None) -> jax.Array:
-    """Return which keys T each query S sees, [B, S, T]: those before and at it in its segment.
-
-    With a sliding window, the last so many of them.
-    """
-    index_S = jnp.arange(segment_ids_BS.shape[1])
-    is_seen_ST = index_S[:, None] >= index_S[None, :]
-    if sliding_window is not None:
-        is_seen_ST &= index_S[:, None] - index_S[None, :] < sliding_window
-    is_same_BST = segment_ids_BS[:, :, None] == segment_ids_BS[:, None, :]
-    return is_seen_ST & is_same_BST
-
-
-def dot_product_attention(
-    qkv: QKV,
-    mask_BST: jax.Array,
-    *,
-    logit_cap: float | None = None,
-    bias_NST: jax.Array | None = None,
-    drop: Callable[[jax.Array], jax.Array] = lambda probabilities: probabilities,
-) -> jax.Array:
-    """Return softmax(query · key) · value over the keys of the mask, [B, S, N, H].
-
-    The softmax is float32. Each key/value head serves G neighbouring query heads (grouped-query
-    attention, Ainslie et al. 2023, https://arxiv.org/abs/2305.13245).
-
-    Args:
-        qkv: Scaled queries, keys and values.
-        mask_BST: Which keys each query sees.
-        logit_cap: Bounds the logits smoothly, see `soft_cap`.
-        bias_NST: Is added to the logits, after the cap.
-        drop: What dropout does to the probabilities.
-    """
-    query, key, value = qkv
-    batch, seq, num_heads, head_dim = query.shape
-    num_kv_heads = key.shape[2]
-    query = query.reshape(batch, seq, num_kv_heads, -1, head_dim)
-    logits = jnp.einsum("bskgh,btkh->bkgst", query, key, preferred_element_type=jnp.float32)
-    if logit_cap is not None:
-        logits = soft_cap(logits, logit_cap)
-    if bias_NST is not None:
-        logits = logits + bias_NST.reshape(num_kv_heads, -1, *bias_NST.shape[1:])
-    logits = jnp.where(mask_BST[:, None, None], logits, _MASKED)
-    probabilities = drop(jax.nn.softmax(logits, axis=-1).astype(value.dtype))
-    context = jnp.einsum("bkgst,btkh->bskgh", probabilities, value)
-    return context.reshape(batch, seq, num_heads, head_dim)
 
 
 class ScaleQuery(BaseLayer):
@@ -136,6 +94,10 @@ class GroupedQueryAttention(BaseLayer):
         logit_cap: float | None = None
         # What is added to logits by the distance of query and key, such as ALiBi; None: nothing.
         logit_bias: InstantiableConfig | None = None
+        # What computes softmax(query · key) · value: see BackendName.
+        backend: BackendName = "auto"
+        # The blocks of the splash backend; None: 512 by 512.
+        splash: SplashSpec | None = None
         # Of the probabilities.
         dropout: InstantiableConfig = Dropout.default_config()
         # From the heads' outputs back to the model dim.
@@ -159,6 +121,9 @@ class GroupedQueryAttention(BaseLayer):
                 f"attention.sliding_window {cfg.sliding_window} leaves a query no key; its own is "
                 "the first: set 1 or more, or None to see all."
             )
+        self.backend = cfg.backend
+        # As pairs: what a module keeps must be hashable.
+        self.splash = tuple((cfg.splash or SplashSpec()).items())
         self.num_heads = cfg.num_heads
         self.head_dim = dim // cfg.num_heads
         self.sliding_window = cfg.sliding_window
@@ -186,15 +151,52 @@ class GroupedQueryAttention(BaseLayer):
             key=checkpoint_name(qkv.key, "k_proj"),
             value=checkpoint_name(qkv.value, "v_proj"),
         )
-        mask_BST = attention_mask(segment_ids_BS, sliding_window=self.sliding_window)
-        context = dot_product_attention(
-            QKV(self.scale_query(qkv.query), self.scale_key(qkv.key), qkv.value),
-            mask_BST,
+        qkv = QKV(self.scale_query(qkv.query), self.scale_key(qkv.key), qkv.value)
+        context = checkpoint_name(self._attend(qkv, segment_ids_BS, key), "context")
+        return checkpoint_name(self.o_proj(context), "o_proj")
+
+    def choose_backend(self, *, dtype: Any, sequence_length: int) -> Backend:
+        """Return what computes this layer, and why; on the mesh and by the axis rules in use.
+
+        Raises:
+            BackendError: `backend` names a kernel that cannot.
+        """
+        case = AttentionCase(
+            platform=platform_in_use(),
+            dtype=dtype,
+            sequence_length=sequence_length,
+            num_kv_heads=self.i_proj.num_kv_heads,
+            head_dim=self.head_dim,
+            num_head_shards=num_shards_in_use("heads"),
+            num_sequence_shards=num_shards_in_use("sequence"),
+            has_logit_cap=self.logit_cap is not None,
+            has_logit_bias=self.logit_bias is not None,
+            has_dropout=self.dropout.rate > 0,
+            interpret=dict(self.splash)["interpret"],
+        )
+        return choose_backend(self.backend, case)
+
+    def _attend(self, qkv: QKV, segment_ids_BS: jax.Array, key: Key) -> jax.Array:
+        sequence_length = qkv.query.shape[1]
+        backend = self.choose_backend(dtype=qkv.query.dtype, sequence_length=sequence_length)
+        window = self.sliding_window
+        if backend.name == "cudnn":
+            return cudnn_attention(qkv, segment_ids_BS, sliding_window=window)
+        if backend.name == "splash":
+            return splash_attention(
+                qkv,
+                segment_ids_BS,
+                spec=SplashSpec(**dict(self.splash)),
+                sliding_window=window,
+                logit_cap=self.logit_cap,
+            )
+        return dot_product_attention(
+            qkv,
+            attention_mask(segment_ids_BS, sliding_window=window),
             logit_cap=self.logit_cap,
-            bias_NST=None if self.logit_bias is None else self.logit_bias(x_BSD.shape[1]),
+            bias_NST=None if self.logit_bias is None else self.logit_bias(sequence_length),
             drop=lambda probabilities: self.dropout(probabilities, key=key),
         )
-        return checkpoint_name(self.o_proj(checkpoint_name(context, "context")), "o_proj")
 
 
 class TransformerAttentionLayer(ResidualLayer):

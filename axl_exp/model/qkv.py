@@ -150,6 +150,7 @@ class RoFormerQKVLinear(BaseLayer):
         self.i_proj = cfg.input_linear.instantiate(
             dim=dim, num_heads=num_heads, head_dim=head_dim, param_init=param_init, rngs=rngs
         )
+        self.num_kv_heads = self.i_proj.num_kv_heads
         self.rope = cfg.rope_pos_emb_layer.instantiate(head_dim=head_dim)
         self.rotary_value = cfg.rotary_value
 

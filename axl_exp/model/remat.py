@@ -1,8 +1,8 @@
 """What the backward pass keeps of the forward pass, by name; it computes the rest again.
 
 The layers name their values: input (of the whole layer), q_proj, k_proj, v_proj, context, o_proj,
-linear1_0, linear1_1, linear2. (q_proj and k_proj carry their positions. A layer's input is kept
-whatever the names say, unless it is offloaded.)
+linear1_0, linear1_1, linear2; flash_residuals where splash attention runs. (q_proj and k_proj carry
+their positions. A layer's input is kept whatever the names say, unless it is offloaded.)
 """
 
 import re

@@ -156,3 +156,14 @@ def constrain(x: jax.Array, *logical_axes: str) -> jax.Array:
 def mesh_is_split() -> bool:
     """Return whether the mesh of `jax.set_mesh` has more than one device."""
     return jax.sharding.get_abstract_mesh().size > 1
+
+
+def axes_in_use(logical_axis: str) -> tuple[str, ...]:
+    """Return the axes of the mesh in use that split a logical axis; none without rules or mesh."""
+    rules = _rules_in_use.get()
+    return () if rules is None or not mesh_is_split() else _mesh_axes(logical_axis, rules)
+
+
+def spec_in_use(*logical_axes: str | None) -> PartitionSpec:
+    """Return the mesh axes of each dim by the rules in use; None leaves a dim whole."""
+    return PartitionSpec(*(None if axis is None else axes_in_use(axis) for axis in logical_axes))

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import jax
 
+from axl_exp.model.attention_backend import Backend
 from axl_exp.model.flops import FLOP_FORMULA, FlopsPerToken
 from axl_exp.train.memory import StepMemory, compiled_bytes
 
@@ -25,6 +26,7 @@ class Plan:
         batch: Rows and positions of a global batch.
         memory: Bytes per device.
         available_bytes: What each device can give; None where nobody knows.
+        attention: What computes the core of attention, and why.
     """
 
     num_params: int
@@ -38,6 +40,7 @@ class Plan:
     batch: tuple[int, int]
     memory: StepMemory
     available_bytes: int | None
+    attention: Backend
 
     def with_compiled(self, compiled: jax.stages.Compiled) -> Self:
         """Return the plan with the compiler's own count of memory."""

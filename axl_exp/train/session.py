@@ -131,7 +131,12 @@ def _record_launch(
 
     Once metrics.jsonl is there: by it, git's untracked files of this run are known as such.
     """
-    facts = {**env, "flop_formula": plan.flop_formula, "tokens_per_step": plan.tokens_per_step}
+    facts = {
+        **env,
+        "flop_formula": plan.flop_formula,
+        "tokens_per_step": plan.tokens_per_step,
+        "attention_backend": plan.attention.name,
+    }
     write_env(run_dir, launch=launch_facts(hardware=hardware_facts(devices)), facts=facts)
     RunStore().record(run_dir)
 

@@ -47,6 +47,11 @@ class PureModel:
         self.axis_rules = model_cfg.logical_axis_rules
 
     @property
+    def abstract(self) -> Any:
+        """The model with `ShapeDtypeStruct`s as parameters."""
+        return nnx.merge(self._graph, self._template)
+
+    @property
     def abstract_params(self) -> Params:
         """The parameters as `ShapeDtypeStruct`s."""
         return nnx.to_pure_dict(self._template)

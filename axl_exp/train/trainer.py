@@ -24,7 +24,8 @@ from axl_exp.errors import UserError
 from axl_exp.mesh import AnyMeshShape, MeshShape
 from axl_exp.mesh.hardware import chip_of_device_kind
 from axl_exp.model import CausalLM, flops_per_token
-from axl_exp.model.sharding import check_divides, partition_spec
+from axl_exp.model.attention_backend import Backend
+from axl_exp.model.sharding import axis_rules, check_divides, partition_spec
 from axl_exp.optim import Learner
 from axl_exp.train.batch_layout import BatchLayout
 from axl_exp.train.checkpointer import Checkpointer, saves
@@ -166,7 +167,21 @@ class SpmdTrainer(Configurable):
                 checkpoint_copy_bytes=params_bytes + opt_state_bytes if copies else 0,
             ),
             available_bytes=available_bytes(self.devices),
+            attention=self._attention_backend(),
         )
+
+    def _attention_backend(self) -> Backend:
+        """Return what computes attention in training; in evaluations it can be computed too."""
+        decoder = self.model.abstract.decoder
+        attention = decoder.transformer.layer.self_attention.attention
+        with jax.set_mesh(self.mesh), axis_rules(self.model.axis_rules):
+            of_training, *_ = (
+                attention.choose_backend(
+                    dtype=self._config.train_dtype, sequence_length=each.max_sequence_length
+                )
+                for each in (self._config.input, *self._eval_inputs().values())
+            )
+        return of_training
 
     def check_fits(self, plan: Plan, *, config_name: str) -> None:
         """Raise DoesNotFitError unless the plan's memory is there."""

@@ -13,7 +13,7 @@ from axl_exp.model import (
     RoFormerSinusoidalPositionalEmbedding,
     TransformerFeedForwardLayer,
 )
-from axl_exp.model.attention import attention_mask
+from axl_exp.model.attention_xla import attention_mask
 from axl_exp.model.rotary import rotate
 
 

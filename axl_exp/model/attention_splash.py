@@ -1,0 +1,109 @@
+"""Splash attention, JAX's flash attention kernel for TPUs.
+
+B batch, S sequence of queries, N query heads, K key/value heads, H head dim.
+"""
+
+import jax
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+from jax.sharding import NamedSharding
+
+from axl_exp.model.attention_backend import LANES, SplashSpec, num_shards_in_use
+from axl_exp.model.qkv import QKV
+from axl_exp.model.sharding import mesh_is_split, spec_in_use
+
+# Names the output and the logsumexps, which are all that the backward kernels need besides queries,
+# keys and values: a remat_spec that saves it never runs the forward kernel twice.
+RESIDUALS_NAME = "flash_residuals"
+
+
+def splash_attention(
+    qkv: QKV,
+    segment_ids_BS: jax.Array,
+    *,
+    spec: SplashSpec,
+    sliding_window: int | None = None,
+    logit_cap: float | None = None,
+) -> jax.Array:
+    """Return causal attention within segments, [B, S, N, H], of scaled queries.
+
+    Neither logits nor probabilities are stored, and blocks that no query sees are skipped. On a
+    mesh every device takes its rows, its heads and its part of the queries of a row; keys and
+    values it takes whole.
+    """
+    kernel = _kernel(
+        num_heads=qkv.query.shape[2],
+        sequence_length=qkv.query.shape[1],
+        spec=spec,
+        sliding_window=sliding_window,
+        logit_cap=logit_cap,
+    )
+
+    def attend(kernel, query, key, value, query_segment_ids, key_segment_ids):
+        segment_ids = kernels.SegmentIds(q=query_segment_ids, kv=key_segment_ids)
+        return jax.vmap(kernel)(query, key, value, segment_ids)
+
+    if mesh_is_split():
+        mesh = jax.sharding.get_abstract_mesh()
+        queries = spec_in_use("batch", "heads", "sequence", None)
+        keys = spec_in_use("batch", "heads", None, None)
+        of_mask = NamedSharding(mesh, spec_in_use("heads", "sequence"))
+        attend = jax.shard_map(
+            attend,
+            in_specs=(
+                kernel.manual_sharding_spec(of_mask),
+                queries,
+                keys,
+                keys,
+                spec_in_use("batch", "sequence"),
+                spec_in_use("batch", None),
+            ),
+            out_specs=queries,
+            check_vma=False,
+        )
+    query, key, value = (x.swapaxes(1, 2) for x in qkv)
+    return attend(kernel, query, key, value, segment_ids_BS, segment_ids_BS).swapaxes(1, 2)
+
+
+def _kernel(
+    *,
+    num_heads: int,
+    sequence_length: int,
+    spec: SplashSpec,
+    sliding_window: int | None,
+    logit_cap: float | None,
+) -> kernels.SplashAttentionKernel:
+    num_sequence_shards = num_shards_in_use("sequence")
+    size = (sequence_length, sequence_length)
+    if sliding_window is None:
+        mask = masks.CausalMask(size, shard_count=num_sequence_shards)
+    else:
+        seen = (sliding_window - 1, 0)  # Keys before and after the query itself.
+        mask = masks.LocalMask(size, seen, offset=0, shard_count=num_sequence_shards)
+    per_shard = sequence_length // num_sequence_shards
+    block_q, block_kv = _block(spec.block_q, per_shard), _block(spec.block_kv, sequence_length)
+    block_q_dkv = _block(spec.block_q_backward, per_shard)
+    block_kv_dkv = _block(spec.block_kv_backward, sequence_length)
+    of_dq = {} if spec.fused_backward else {"block_q_dq": block_q_dkv, "block_kv_dq": block_kv_dkv}
+    return kernels.make_splash_mha(
+        masks.MultiHeadMask([mask] * num_heads),
+        block_sizes=kernels.BlockSizes(
+            block_q=block_q,
+            block_kv=block_kv,
+            block_q_dkv=block_q_dkv,
+            block_kv_dkv=block_kv_dkv,
+            use_fused_bwd_kernel=spec.fused_backward,
+            **of_dq,
+        ),
+        attn_logits_soft_cap=logit_cap,
+        head_shards=num_shards_in_use("heads"),
+        q_seq_shards=num_sequence_shards,
+        residual_checkpoint_name=RESIDUALS_NAME,
+        interpret=spec.interpret,
+    )
+
+
+def _block(wanted: int, length: int) -> int:
+    """Return the largest multiple of LANES up to `wanted` that divides `length`, itself one."""
+    most = max(wanted // LANES, 1)
+    return LANES * max(n for n in range(1, most + 1) if length // LANES % n == 0)

@@ -1,0 +1,265 @@
+"""What `attention.backend` means, and that each backend computes what plain JAX does."""
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from axl_exp.model import ALiBi, RematSpec
+from axl_exp.model.attention_backend import (
+    AttentionCase,
+    BackendError,
+    SplashSpec,
+    choose_backend,
+)
+from axl_exp.model.attention_cudnn import cudnn_attention
+from axl_exp.model.attention_splash import splash_attention
+from axl_exp.model.attention_xla import attention_mask, dot_product_attention
+from axl_exp.model.qkv import QKV
+
+ON_TPU: dict[str, Any] = {"platform": "tpu", "dtype": jnp.bfloat16}
+ON_GPU: dict[str, Any] = {"platform": "gpu", "dtype": jnp.bfloat16}
+SIZES: dict[str, Any] = {"sequence_length": 4096, "num_kv_heads": 8, "head_dim": 128}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "kernel"), [(ON_TPU, "splash"), (ON_GPU, "cudnn"), ({"platform": "cuda"}, "cudnn")]
+)
+def test_auto_and_flash_are_the_kernel_of_the_hardware(hardware, kernel):
+    case = AttentionCase(**{**ON_GPU, **hardware, **SIZES})
+    for name in ("auto", "flash", kernel):
+        assert choose_backend(name, case).name == kernel
+    assert choose_backend("xla", case).name == "xla"
+
+
+def test_auto_on_a_cpu_is_xla_and_says_why():
+    chosen = choose_backend("auto", AttentionCase(platform="cpu", dtype=jnp.float32, **SIZES))
+    assert chosen.name == "xla"
+    assert chosen.why == "cpu has no flash attention kernel"
+
+
+@pytest.mark.parametrize(
+    ("hardware", "what", "words"),
+    [
+        (ON_TPU, {"has_dropout": True}, r"attention\.dropout\.rate"),
+        (ON_GPU, {"has_logit_bias": True}, r"attention\.logit_bias"),
+        (ON_TPU, {"num_head_shards": 16}, r"num_kv_heads 8 .* 16 devices that mesh_shape\.model"),
+        (ON_TPU, {"sequence_length": 4000}, r"max_sequence_length .* divides by 128 .* 4000"),
+        (ON_TPU, {"sequence_length": 4096, "num_sequence_shards": 64}, r"mesh_shape\.seq"),
+        (ON_GPU, {"has_logit_cap": True}, r"attention\.logit_cap"),
+        (ON_GPU, {"dtype": jnp.float32}, r"train_dtype is float32"),
+        (ON_GPU, {"head_dim": 100}, r"decoder\.dim / num_heads is 100"),
+        (ON_GPU, {"sequence_length": 4095}, r"even max_sequence_length"),
+        (ON_GPU, {"num_sequence_shards": 2}, r"mesh_shape\.seq is 2"),
+    ],
+)
+def test_what_a_kernel_cannot_compute_is_said_by_auto_and_refused_by_flash(hardware, what, words):
+    case = AttentionCase(**{**hardware, **SIZES, **what})
+    chosen = choose_backend("auto", case)
+    assert chosen.name == "xla"
+    assert re.search(words, chosen.why)
+    with pytest.raises(BackendError, match=words):
+        choose_backend("flash", case)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("splash", "runs on TPUs"), ("cudnn", "on GPUs alone")]
+)
+def test_a_kernel_of_other_hardware_is_refused_with_the_fix(name, words):
+    case = AttentionCase(platform="cpu", dtype=jnp.bfloat16, **SIZES)
+    with pytest.raises(BackendError, match=f"{words}.*set it to 'auto' or 'xla'"):
+        choose_backend(name, case)
+    with pytest.raises(BackendError, match="'flash', but cpu has no"):
+        choose_backend("flash", case)
+
+
+def test_the_obstacles_are_those_of_the_layer(model_config, packed_batch):
+    cfg = model_config()
+    attention = cfg.decoder.transformer.layer.self_attention.attention
+    attention.set(backend="splash", splash=SplashSpec(interpret=True))
+    model = cfg.instantiate(rngs=nnx.Rngs(0))
+    with pytest.raises(BackendError, match="it is 16 over 1"):
+        model(packed_batch)
+    attention.logit_bias = ALiBi.default_config()
+    with pytest.raises(BackendError, match="logit_bias"):
+        cfg.instantiate(rngs=nnx.Rngs(0))(packed_batch)
+    attention.set(logit_bias=None).dropout.rate = 0.1
+    with pytest.raises(BackendError, match="dropout"):
+        cfg.instantiate(rngs=nnx.Rngs(0))(packed_batch)
+
+
+def _qkv(*, dtype=jnp.float32) -> tuple[QKV, jax.Array, jax.Array]:
+    """Two rows of 256 with several documents, 4 query and 2 key/value heads; and weights."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = [(2, 256, 4, 64), (2, 256, 2, 64), (2, 256, 2, 64), (2, 256, 4, 64)]
+    drawn = [jax.random.normal(k, s, dtype) for k, s in zip(keys, shapes, strict=True)]
+    lengths = [[100, 120, 36], [130, 1, 125]]
+    segment_ids = jnp.asarray([np.repeat([1, 2, 0], row) for row in lengths], jnp.int32)
+    return QKV(drawn[0] / 8, drawn[1], drawn[2]), drawn[3], segment_ids
+
+
+@pytest.mark.parametrize(
+    ("window", "cap", "fused"), [(None, None, False), (70, 3.0, True)], ids=["plain", "all of it"]
+)
+def test_splash_equals_xla_forward_and_backward(window, cap, fused, compiled):
+    qkv, weights, segment_ids = _qkv()
+    spec = SplashSpec(interpret=True, block_q=128, block_kv=128, fused_backward=fused)
+
+    def by_splash(qkv):
+        out = splash_attention(qkv, segment_ids, spec=spec, sliding_window=window, logit_cap=cap)
+        return jnp.sum(out * weights), out
+
+    def by_xla(qkv):
+        mask = attention_mask(segment_ids, sliding_window=window)
+        out = dot_product_attention(qkv, mask, logit_cap=cap)
+        return jnp.sum(out * weights), out
+
+    ((_, out), gradients), ((_, expected_out), expected) = (
+        compiled(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_splash, by_xla)
+    )
+    np.testing.assert_allclose(out, expected_out, atol=2e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradients, expected)
+
+
+def test_a_block_is_the_largest_that_divides_the_sequence():
+    qkv, _, segment_ids = _qkv()
+    # 256 does not divide by 384: blocks of 256.
+    spec = SplashSpec(interpret=True, block_q=384, block_kv=384)
+    text = str(jax.make_jaxpr(lambda qkv: splash_attention(qkv, segment_ids, spec=spec))(qkv))
+    assert "256,64" in text.replace(" ", "")
+    out = splash_attention(qkv, segment_ids, spec=spec)
+    expected = dot_product_attention(qkv, attention_mask(segment_ids))
+    np.testing.assert_allclose(out, expected, atol=2e-5)
+
+
+def test_cudnn_lowers_to_its_flash_attention_forward_and_backward(monkeypatch):
+    # Without a GPU nothing says which cuDNN there is.
+    monkeypatch.setattr(
+        "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91002
+    )
+    qkv, _, segment_ids = _qkv(dtype=jnp.bfloat16)
+
+    def total(qkv):
+        return jnp.sum(cudnn_attention(qkv, segment_ids, sliding_window=70), dtype=jnp.float32)
+
+    lowered = jax.jit(jax.grad(total)).trace(qkv).lower(lowering_platforms=("cuda",))
+    text = lowered.as_text()
+    assert "__cudnn$fmhaScaleBiasSoftmax(" in text or "@__cudnn$fmhaScaleBiasSoftmax" in text
+    assert "__cudnn$fmhaScaleBiasSoftmaxBackward" in text
+    assert re.search(r"mask_type\S*: \S*CAUSAL", text)
+    assert re.search(r"sliding_window_length\S*: 70", text)
+    assert re.search(r"fmha_scale\S*: 1\.0", text)
+
+
+@pytest.mark.parametrize(("save", "num_forward_kernels"), [("context", 2), ("flash_residuals", 1)])
+def test_saved_residuals_spare_the_second_forward_kernel(model_config, save, num_forward_kernels):
+    cfg = model_config(dim=32, num_heads=2, num_layers=1)
+    layer = cfg.decoder.transformer.layer
+    layer.remat_spec = RematSpec(save=f"[qkvo]_proj|{save}")
+    layer.self_attention.attention.set(backend="splash", splash=SplashSpec(interpret=True))
+    graph, params = nnx.split(cfg.instantiate(rngs=nnx.Rngs(0)), nnx.Param)
+    batch = dict.fromkeys(
+        ("inputs", "targets", "positions", "segment_ids"), jnp.ones((1, 128), jnp.int32)
+    )
+    gradient = jax.grad(lambda params: nnx.merge(graph, params).loss(batch).loss)
+    program = str(jax.make_jaxpr(gradient)(params))
+    assert program.count("name=splash_mha_fwd") == num_forward_kernels
+
+
+# Compares splash attention, interpreted, on eight devices of a CPU with plain JAX on one.
+ON_EIGHT = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from axl_exp.mesh import MESH_AXES
+from axl_exp.model.attention_backend import SplashSpec
+from axl_exp.model.attention_splash import splash_attention
+from axl_exp.model.attention_xla import attention_mask, dot_product_attention
+from axl_exp.model.qkv import QKV
+from axl_exp.model.sharding import DEFAULT_LOGICAL_AXIS_RULES, axis_rules
+
+keys = jax.random.split(jax.random.key(0), 4)
+heads = (4, 2, 2, 4)
+q, k, v, weights = (jax.random.normal(key, (2, 256, n, 16)) for key, n in zip(keys, heads))
+segments = jnp.asarray([np.repeat([1, 2], row) for row in ([100, 156], [31, 225])])
+spec = SplashSpec(interpret=True, block_q=128, block_kv=128)
+
+def by_splash(qkv):
+    with axis_rules(DEFAULT_LOGICAL_AXIS_RULES):
+        return jnp.sum(splash_attention(QKV(*qkv), segments, spec=spec) * weights)
+
+def by_xla(qkv):
+    return jnp.sum(dot_product_attention(QKV(*qkv), attention_mask(segments)) * weights)
+
+expected = jax.jit(jax.value_and_grad(by_xla))((q, k, v))
+sizes = dict.fromkeys(MESH_AXES, 1) | {"data": 2, "seq": 2, "model": 2}
+mesh = jax.make_mesh(tuple(sizes.values()), MESH_AXES, axis_types=(AxisType.Auto,) * 6)
+split = NamedSharding(mesh, P(("data", "expert", "fsdp"), "seq", "model"))
+with jax.set_mesh(mesh):
+    step = jax.jit(jax.value_and_grad(by_splash), in_shardings=((split,) * 3,))
+    found = step(jax.device_put((q, k, v), split))
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5, rtol=1e-5), found, expected)
+"""
+
+# Compiles splash attention, forward and backward, for a TPU that is not there.
+FOR_TPU = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from flax import nnx
+from axl_exp.mesh import MESH_AXES
+from axl_exp.model.attention import GroupedQueryAttention
+from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.sharding import DEFAULT_LOGICAL_AXIS_RULES, axis_rules
+
+devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4").devices
+mesh = Mesh(np.array(devices).reshape(1, 1, 1, 4, 1, 2), MESH_AXES, axis_types=(AxisType.Auto,) * 6)
+cfg = GroupedQueryAttention.default_config().set(num_heads=4, sliding_window=300, logit_cap=30.0)
+cfg.input_linear.input_linear.num_kv_heads = 2
+
+def total(x, positions, segment_ids):
+    init = DefaultInitializer.default_config().instantiate()
+    layer = cfg.instantiate(dim=256, param_init=init, rngs=nnx.Rngs(0))
+    with axis_rules(DEFAULT_LOGICAL_AXIS_RULES):
+        x = x.astype(jnp.bfloat16)
+        layer = jax.tree.map(lambda p: p.astype(jnp.bfloat16), layer)
+        out = layer(x, positions_BS=positions, segment_ids_BS=segment_ids)
+    return jnp.sum(out, dtype=jnp.float32)
+
+over = lambda *axes: NamedSharding(mesh, P(("data", "expert", "fsdp"), *axes))
+abstract = lambda shape, dtype, s: jax.ShapeDtypeStruct(shape, dtype, sharding=s)
+ids = abstract((8, 512), jnp.int32, over("seq"))
+with jax.set_mesh(mesh):
+    x = abstract((8, 512, 256), jnp.float32, over("seq", "model"))
+    compiled = jax.jit(jax.grad(total)).lower(x, ids, ids).compile()
+print("kernels", compiled.as_text().count('custom_call_target="tpu_custom_call"'))
+"""
+
+
+def _run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_splash_on_eight_devices_equals_xla_on_one():
+    done = _run(ON_EIGHT, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    assert done.returncode == 0, done.stderr
+
+
+def test_auto_compiles_to_three_splash_kernels_for_a_tpu():
+    pytest.importorskip("libtpu")
+    # Others on this machine may hold libtpu's lock; no TPU is touched.
+    done = _run(FOR_TPU, TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["kernels", "3"]  # Forward; backward to queries; to keys.

@@ -7,7 +7,7 @@ a quarter of its length, so that all but the first targets have a long context.
 from __future__ import annotations
 
 from axl_exp.config import InstantiableConfig, config_for_function
-from axl_exp.data import Component, Input, SentencePieceVocabulary, TextMixture, TfdsTextSource
+from axl_exp.data import Component, Input, TextMixture, TfdsTextSource, Vocabulary
 from axl_exp.train.evaler import Evaler
 from axl_exp.train.policy import every_n_steps_and_last_policy
 
@@ -55,7 +55,7 @@ def training_input(
     """Return the training input of `source`."""
     return Input.default_config().set(
         source=source,
-        vocabulary=SentencePieceVocabulary.default_config().set(model_name=vocabulary),
+        vocabulary=Vocabulary.default_config().set(model_name=vocabulary),
         max_sequence_length=max_sequence_length,
         global_batch_size=global_batch_size,
         is_training=True,
@@ -68,7 +68,7 @@ def openwebtext_evaler(
     """Return the evaluation on 5000 held-out documents of OpenWebText2, in the Pile's form."""
     evaluation = Input.default_config().set(
         source=text_source("pile/openwebtext_2:1.0.0", split="test[:5000]"),
-        vocabulary=SentencePieceVocabulary.default_config().set(model_name=vocabulary),
+        vocabulary=Vocabulary.default_config().set(model_name=vocabulary),
         max_sequence_length=max_sequence_length,
         global_batch_size=global_batch_size,
         is_training=False,

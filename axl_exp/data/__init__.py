@@ -1,4 +1,4 @@
-"""Real text as batches of tokens: TFDS sources, sentencepiece vocabularies, Grain pipelines."""
+"""Real text as batches of tokens: TFDS sources, vocabularies, Grain pipelines."""
 
 from axl_exp.data.corpus import (
     EMBEDDED_DATASET,
@@ -11,7 +11,7 @@ from axl_exp.data.errors import DataError
 from axl_exp.data.input import DataIterator, Input, join_states, use_embedded_corpus
 from axl_exp.data.mixture import Component, TextMixture, dataset_text
 from axl_exp.data.source import TextDocument, TfdsTextSource
-from axl_exp.data.vocabulary import SentencePieceVocabulary
+from axl_exp.data.vocabulary import Vocabulary, vocabulary_path
 from axl_exp.data.windows import NO_TARGET
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "DataIterator",
     "Input",
     "NO_TARGET",
-    "SentencePieceVocabulary",
+    "Vocabulary",
     "TextDocument",
     "TextMixture",
     "TfdsTextSource",
@@ -32,4 +32,5 @@ __all__ = [
     "join_states",
     "prepare_embedded_corpus",
     "use_embedded_corpus",
+    "vocabulary_path",
 ]

@@ -26,7 +26,8 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 
 from axl_exp.data.errors import DataError
-from axl_exp.data.vocabulary import train_vocabulary, vocabulary_path
+from axl_exp.data.sentencepiece_model import train_vocabulary
+from axl_exp.data.vocabulary import vocabulary_path
 from axl_exp.run.home import home
 
 _NAME, _VERSION = "python_text", "1.0.0"

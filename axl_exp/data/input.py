@@ -15,7 +15,7 @@ from axl_exp.data.errors import DataError
 from axl_exp.data.mixture import TextMixture, dataset_text
 from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
 from axl_exp.data.source import TfdsTextSource
-from axl_exp.data.vocabulary import SentencePieceVocabulary
+from axl_exp.data.vocabulary import Vocabulary
 
 
 class Input(Configurable):
@@ -30,8 +30,8 @@ class Input(Configurable):
         # Where documents come from: makes something with len(), [i] -> TextDocument, fingerprint();
         # or a TextMixture of several.
         source: InstantiableConfig = TfdsTextSource.default_config()
-        # What makes token ids of them: see SentencePieceVocabulary for what it must have.
-        vocabulary: InstantiableConfig = SentencePieceVocabulary.default_config()
+        # What makes token ids of them: see Vocabulary for what it must have.
+        vocabulary: InstantiableConfig = Vocabulary.default_config()
         # Tokens per row.
         max_sequence_length: Required[int] = REQUIRED
         # Rows per batch, over all processes.
@@ -131,7 +131,7 @@ class DataIterator:
     A batch is a dict of int32 arrays [rows of this process, max_sequence_length]:
 
         inputs        token ids; the first of each document is the end-of-sentence id
-        targets       the token that follows each input; 0 where another row counts it
+        targets       the token that follows each input; -1 where another row counts it
         target_bytes  UTF-8 bytes of each target
         segment_ids   1, 2, ... for the documents in a row; 0 is padding, which does not count
         positions     0, 1, ... from the beginning of each segment
@@ -199,7 +199,7 @@ def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
     reads_train = cfg.is_training or str(getattr(cfg.source, "split", "")).startswith("train")
     split = "train" if reads_train else "validation"
     cfg.source = TfdsTextSource.default_config().set(dataset_name=EMBEDDED_DATASET, split=split)
-    cfg.vocabulary = SentencePieceVocabulary.default_config().set(model_name=EMBEDDED_VOCABULARY)
+    cfg.vocabulary = Vocabulary.default_config().set(model_name=EMBEDDED_VOCABULARY)
     return cfg
 
 

@@ -1,86 +1,93 @@
-"""Text to token ids and back, with sentencepiece."""
+"""Text to token ids and back, by a vocabulary file in the data directory."""
 
 import hashlib
-import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
-import sentencepiece
 from etils import epath
 
 from axl_exp.config import REQUIRED, Configurable, Required, config_class
 from axl_exp.data.errors import DataError
-
-PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
-
-# Sentencepiece writes a space as this character, so that a real one in the text would be read back
-# as a space.
-_SPACE_MARK = "\u2581"
+from axl_exp.data.hugging_face_tokenizer import HuggingFaceTokenizer
+from axl_exp.data.sentencepiece_model import SentencePieceModel
 
 
-class SentencePieceVocabulary(Configurable):
-    """A sentencepiece model file under the data directory.
+class Tokenizer(Protocol):
+    """What is in a vocabulary file."""
+
+    size: int
+    num_bytes: np.ndarray
+
+    def default_eos(self) -> int | None: ...
+
+    def bos(self) -> int | None: ...
+
+    def token_to_id(self, token: str) -> int | None: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+class Vocabulary(Configurable):
+    """A vocabulary file under the data directory, of the kind that its name says.
+
+    `*.model` is a sentencepiece model in tokenizers/sentencepiece/, `*.json` a tokenizer.json of
+    Hugging Face's `tokenizers` in tokenizers/hf/; the folders are AXLearn's.
 
     Attributes:
-        size: Number of token ids.
+        size: Number of token ids: one more than the highest.
         eos_id: Id that ends a document.
+        bos_id: Id that begins one in models that have it, else None; training does not use it.
         num_bytes: int32 [size], UTF-8 bytes of text that each id stands for; 0 for control ids.
-        sha256: Hash of the model file.
-        path: The model file.
+        sha256: Hash of the file.
+        path: The file.
     """
 
     @config_class
     class Config(Configurable.Config):
-        # Name of the model file in <data_dir>/tokenizers/sentencepiece/.
+        # Name of the file: *.model or *.json.
         model_name: Required[str] = REQUIRED
+        # The token that ends a document; None means the file's own: a sentencepiece model's EOS, or
+        # the one of a tokenizer.json that has a usual name, such as <|end_of_text|>.
+        eos_token: str | None = None
 
     def __init__(self, cfg: Config, *, data_dir: epath.PathLike):
-        """Load the model.
+        """Load the file.
 
         Raises:
-            DataError: There is no such file, it is no sentencepiece model, or it has no
-                end-of-sentence piece.
+            DataError: There is no such file, it is not what its name says, or nothing in it ends a
+                document.
         """
         super().__init__(cfg)
         self.path = vocabulary_path(data_dir, cfg.model_name)
         if not self.path.is_file():
-            raise DataError(
-                f"No vocabulary {cfg.model_name!r}: there is no file {self.path}. Put the "
-                f"sentencepiece model there, or name another in vocabulary.model_name{self._near()}"
-            )
-        model = self.path.read_bytes()
-        try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise DataError(
-                f"{self.path} is not a sentencepiece model ({error}). Put the *.model file that "
-                "sentencepiece's trainer wrote there."
-            ) from error
-        self.sha256 = hashlib.sha256(model).hexdigest()
-        self.size: int = self._processor.get_piece_size()
-        self.eos_id: int = self._processor.eos_id()
-        if self.eos_id < 0:
-            raise DataError(
-                f"{self.path} has no end-of-sentence piece, which separates packed documents. "
-                "Train the model without --eos_id=-1."
-            )
-        self.num_bytes = np.array([self._num_bytes(i) for i in range(self.size)], np.int32)
-        self._space_mark_ids = self._find_space_mark_ids()
+            raise DataError(self._nothing_there())
+        content = self.path.read_bytes()
+        self._tokenizer = _open(self.path, content)
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.size = self._tokenizer.size
+        self.num_bytes = self._tokenizer.num_bytes
+        self.eos_id = self._find_eos()
+        self.bos_id = self._tokenizer.bos()
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`, without an end-of-sentence id."""
-        if not self._space_mark_ids:
-            return self._processor.encode(text)
-        first, *others = text.split(_SPACE_MARK)
-        ids = self._processor.encode(first)
-        for part in others:
-            ids += self._space_mark_ids + self._processor.encode(part)
-        return ids
+        """Return the ids of `text`, without one that begins or ends it.
+
+        The name of a control token in the text is text: no document can end another one.
+        """
+        return self._tokenizer.encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return what `encode` returns for each text; a tokenizer.json uses every core for it."""
+        return self._tokenizer.encode_batch(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`; control ids stand for no text."""
-        return self._processor.decode([int(i) for i in ids])
+        return self._tokenizer.decode([int(i) for i in ids])
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the vocabulary: name, size and the SHA-256 of its file."""
@@ -90,61 +97,52 @@ class SentencePieceVocabulary(Configurable):
             "vocabulary_sha256": self.sha256,
         }
 
-    def _num_bytes(self, token_id: int) -> int:
-        processor = self._processor
-        if processor.is_byte(token_id):
-            return 1
-        if processor.is_control(token_id) or processor.is_unknown(token_id):
-            return 0
-        return len(processor.id_to_piece(token_id).replace(_SPACE_MARK, " ").encode())
+    def _find_eos(self) -> int:
+        name = self._config.eos_token
+        if name is None:
+            found = self._tokenizer.default_eos()
+            if found is None:
+                raise DataError(
+                    f"{self.path} has no token that ends a document, which separates packed "
+                    "documents. Name one of its tokens in vocabulary.eos_token."
+                )
+            return found
+        found = self._tokenizer.token_to_id(name)
+        if found is None:
+            raise DataError(f"{self.path} has no token {name!r} (vocabulary.eos_token).")
+        return found
 
-    def _find_space_mark_ids(self) -> list[int]:
-        """The byte ids of the space mark itself; empty for a model that does not keep text exact.
-
-        A model that normalizes the text or drops spaces is somebody's choice: it stays as it is.
-        """
-        probe = "  two  spaces\n\tand a tab "
-        bytes_ids = [self._processor.piece_to_id(f"<0x{b:02X}>") for b in _SPACE_MARK.encode()]
-        if not all(self._processor.is_byte(i) for i in bytes_ids):
-            return []
-        return bytes_ids if self._processor.decode(self._processor.encode(probe)) == probe else []
-
-    def _near(self) -> str:
+    def _nothing_there(self) -> str:
         folder = self.path.parent
         found = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        return f" (there are: {', '.join(found)})." if found else "."
+        near = f" (there are: {', '.join(found)})" if found else ""
+        file, source = (
+            ("tokenizer.json", ": it comes with a model on huggingface.co")
+            if self.path.suffix == ".json"
+            else ("sentencepiece model", "")
+        )
+        return (
+            f"No vocabulary {self._config.model_name!r}: there is no file {self.path}. Put the "
+            f"{file} there{source}, or name another in vocabulary.model_name{near}."
+        )
 
 
 def vocabulary_path(data_dir: epath.PathLike, model_name: str) -> epath.Path:
-    """Return where a vocabulary lies in a data directory, as in AXLearn."""
-    return epath.Path(data_dir) / "tokenizers" / "sentencepiece" / model_name
+    """Return where a vocabulary lies in a data directory, as in AXLearn.
 
-
-def train_vocabulary(texts: Iterable[str], *, size: int) -> bytes:
-    """Return a sentencepiece BPE model file of `size` ids, for text in which whitespace counts.
-
-    Every text comes back exactly: nothing is normalized, runs of spaces are kept (and are pieces of
-    their own), a newline is a piece, and what has no piece is spelled in bytes. Ids: padding 0, end
-    of sentence 1, unknown 2 (never used), no begin of sentence. The same texts give the same file.
+    Raises:
+        DataError: The name ends in neither .model nor .json.
     """
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(line for text in texts for line in text.split("\n") if line),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=size,
-        pad_id=PAD_ID,
-        eos_id=EOS_ID,
-        unk_id=UNK_ID,
-        bos_id=-1,
-        user_defined_symbols=["\n"],
-        byte_fallback=True,
-        character_coverage=0.9999,
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        allow_whitespace_only_pieces=True,
-        num_threads=1,  # The number is written into the file.
-        minloglevel=2,
-    )
-    return model.getvalue()
+    folder = {".model": "sentencepiece", ".json": "hf"}.get(epath.Path(model_name).suffix)
+    if folder is None:
+        raise DataError(
+            f"vocabulary.model_name {model_name!r} is neither a sentencepiece model (*.model) nor "
+            "a Hugging Face tokenizer (*.json)."
+        )
+    return epath.Path(data_dir) / "tokenizers" / folder / model_name
+
+
+def _open(path: epath.Path, content: bytes) -> Tokenizer:
+    if path.suffix == ".json":
+        return HuggingFaceTokenizer(content, path=str(path))
+    return SentencePieceModel(content, path=str(path))

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import grain
 import numpy as np
 
-# What stands for a target that does not count: the padding token of the model.
-NO_TARGET = 0
+# What stands for a target that does not count: no token of any vocabulary.
+NO_TARGET = -1
 
 
 class Windows(grain.experimental.FlatMapTransform):

@@ -80,18 +80,19 @@ class CausalLM(BaseLayer):
         """Return the mean loss over the targets that count, and its parts as sums.
 
         Args:
-            batch: int32 [B, S] each: `inputs`; `targets`, which do not count where they are the pad
-                token or `segment_ids` is 0; `positions`, from 0 in each document; `segment_ids`,
-                which name the document; and maybe `target_bytes`.
+            batch: int32 [B, S] each: `inputs`; `targets`, which do not count where they are
+                negative, the pad token, or `segment_ids` is 0; `positions`, from 0 in each
+                document; `segment_ids`, which name the document; and maybe `target_bytes`.
             key: For dropout and stochastic depth; None leaves both out, as an evaluation does.
         """
         targets = batch["targets"]
-        counts = (batch["segment_ids"] != 0) & (targets != self.decoder.pad_token_id)
+        is_token = (targets >= 0) & (targets != self.decoder.pad_token_id)
+        counts = (batch["segment_ids"] != 0) & is_token
         with axis_rules(self.axis_rules):
             loss_sum, squared_sum = loss_sums(
                 self.decoder.logits,
                 self._hidden(batch, key),
-                targets,
+                jnp.maximum(targets, 0),
                 counts.astype(jnp.float32),
                 chunk_tokens=self.loss_chunk_tokens,
             )

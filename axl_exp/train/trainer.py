@@ -19,7 +19,7 @@ from axl_exp.config import (
     Required,
     config_class,
 )
-from axl_exp.data import NO_TARGET, Input
+from axl_exp.data import Input
 from axl_exp.errors import UserError
 from axl_exp.mesh import AnyMeshShape, MeshShape
 from axl_exp.mesh.hardware import chip_of_device_kind
@@ -204,8 +204,8 @@ class SpmdTrainer(Configurable):
 
         Raises:
             DataError: Something is missing; the message names it.
-            VocabularyError: The vocabulary is larger than the model's; or the targets that do not
-                count in an evaluation with a stride would count in this model.
+            VocabularyError: The vocabulary is larger than the model's; or what the model takes for
+                padding is text in it.
         """
         cfg = self._config
         opened = cfg.input.instantiate(data_dir=data_dir, rows=self._layout_of(cfg.input).rows)
@@ -225,14 +225,14 @@ class SpmdTrainer(Configurable):
             raise VocabularyError(
                 f"{where}.vocabulary has {opened.vocabulary.size} tokens, the model only {size}; "
                 f"set --config.model.decoder.vocab_size={opened.vocabulary.size}, or name another "
-                "sentencepiece model."
+                "vocabulary."
             )
         pad_id = self._config.model.decoder.pad_token_id
-        if opened.config.eval_stride_tokens is not None and pad_id != NO_TARGET:
+        if 0 <= pad_id < opened.vocabulary.size and opened.vocabulary.num_bytes[pad_id]:
             raise VocabularyError(
-                f"{where}.eval_stride_tokens marks targets that do not count with {NO_TARGET}, but "
-                f"model.decoder.pad_token_id is {pad_id}; set it to {NO_TARGET}, or the stride to "
-                "None."
+                f"model.decoder.pad_token_id is {pad_id}, which is text in {where}.vocabulary "
+                f"({opened.vocabulary.decode([pad_id])!r}) and would never be learned; set "
+                "--config.model.decoder.pad_token_id=-1: rows mark their padding themselves."
             )
 
     def compile(self) -> jax.stages.Compiled:

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from axl_exp.config import config_for_function
-from axl_exp.data import Input, SentencePieceVocabulary, TfdsTextSource
+from axl_exp.data import Input, TfdsTextSource, Vocabulary
 from axl_exp.mesh import MeshShape
 from axl_exp.model import CausalLM, LmHead, RematSpec
 from axl_exp.optim import Learner, adamw, clip_by_global_norm, cosine_with_linear_warmup
@@ -56,17 +56,15 @@ def learner_config(*, peak_lr: float, weight_decay: float, max_step: int) -> Lea
     return Learner.default_config().set(optimizer=optimizer, gradient_clipping=clip)
 
 
-def c4_input_config(
-    *, vocabulary: str, split: str, max_sequence_length: int, global_batch_size: int
-) -> Input.Config:
-    """Return C4 in English. Newlines become `<n>`, a piece of its vocabularies, in every split."""
+def c4_input_config(version: Version, *, split: str, global_batch_size: int) -> Input.Config:
+    """Return a split of C4 in English, with the version's vocabulary, newlines and row length."""
     source = TfdsTextSource.default_config().set(
-        dataset_name="c4/en:3.0.1", split=split, replace_newlines_with="<n>"
+        dataset_name="c4/en:3.0.1", split=split, replace_newlines_with=version.newline
     )
     return Input.default_config().set(
         source=source,
-        vocabulary=SentencePieceVocabulary.default_config().set(model_name=vocabulary),
-        max_sequence_length=max_sequence_length,
+        vocabulary=Vocabulary.default_config().set(model_name=version.vocabulary),
+        max_sequence_length=version.max_sequence_length,
         global_batch_size=global_batch_size,
         is_training=split == "train",
     )
@@ -86,12 +84,7 @@ def trainer_config(
     """Return a trainer config; `version` gives vocabulary, sequence length and rotary theta."""
 
     def input_config(split: str) -> Input.Config:
-        return c4_input_config(
-            vocabulary=version.vocabulary,
-            split=split,
-            max_sequence_length=version.max_sequence_length,
-            global_batch_size=global_batch_size,
-        )
+        return c4_input_config(version, split=split, global_batch_size=global_batch_size)
 
     eval_policy = config_for_function(every_n_steps_and_last_policy).set(n=eval_every_n_steps)
     save_policy = config_for_function(every_n_steps_and_last_policy).set(n=save_every_n_steps)
@@ -117,6 +110,7 @@ def trainer_config(
         max_step=max_step,
         train_dtype=jnp.bfloat16,
     )
+    cfg.model.decoder.pad_token_id = version.pad_token_id
     cfg.checkpointer.set(save_policy=save_policy, keep_last_n=3, keep_every_n_steps=50_000)
     return cfg
 

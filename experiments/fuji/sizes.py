@@ -18,13 +18,17 @@ class Version:
 
     vocab_size: int
     vocabulary: str
-    """File name of the sentencepiece model."""
+    """File name of the sentencepiece model (*.model) or the Hugging Face tokenizer (*.json)."""
     max_sequence_length: int
     rope_theta: float
     tokens_per_step: int
     total_tokens: int
     single_host_divisor: int
     """By how much the single-host variants divide the batch."""
+    newline: str | None = "<n>"
+    """What newlines become, for vocabularies without one; None keeps them."""
+    pad_token_id: int = 0
+    """A token that never stands for text."""
 
 
 _V3 = Version(
@@ -50,9 +54,14 @@ VERSIONS: dict[str, Version] = {
     "v1": dataclasses.replace(_V2, max_sequence_length=2048, total_tokens=1 * _TI),
     "v2": _V2,
     "v3": _V3,
-    # The embedding has the size of Llama 3's tiktoken vocabulary; the text is still tokenized with
-    # the 128k sentencepiece model, which fits into it.
-    "v3-tiktoken": dataclasses.replace(_V3, vocab_size=128256),
+    # Llama 3's tiktoken vocabulary, as its tokenizer.json has it: 128000 of text, 256 special.
+    "v3-tiktoken": dataclasses.replace(
+        _V3,
+        vocab_size=128256,
+        vocabulary="Llama-3-tokenizer.json",
+        newline=None,
+        pad_token_id=128004,
+    ),
 }
 
 

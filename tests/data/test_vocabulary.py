@@ -1,4 +1,4 @@
-"""Sentencepiece vocabularies: exact text, exact byte counts, plain errors."""
+"""Vocabularies: exact text, exact byte counts, plain errors."""
 
 import pytest
 import sentencepiece
@@ -9,20 +9,20 @@ from axl_exp.data import (
     EMBEDDED_VOCABULARY,
     EMBEDDED_VOCABULARY_SIZE,
     DataError,
-    SentencePieceVocabulary,
+    Vocabulary,
     prepare_embedded_corpus,
 )
 from axl_exp.data.corpus import documents
-from axl_exp.data.vocabulary import train_vocabulary
+from axl_exp.data.sentencepiece_model import train_vocabulary
 
 
-def _open(model_name: str, data_dir) -> SentencePieceVocabulary:
-    cfg = SentencePieceVocabulary.default_config().set(model_name=model_name)
+def _open(model_name: str, data_dir) -> Vocabulary:
+    cfg = Vocabulary.default_config().set(model_name=model_name)
     return cfg.instantiate(data_dir=data_dir)
 
 
 @pytest.fixture(scope="module")
-def embedded() -> SentencePieceVocabulary:
+def embedded() -> Vocabulary:
     return _open(EMBEDDED_VOCABULARY, prepare_embedded_corpus())
 
 
@@ -130,5 +130,5 @@ def test_a_vocabulary_without_end_of_sentence_is_an_error(tmp_path):
         eos_id=-1,
         minloglevel=2,
     )
-    with pytest.raises(DataError, match=r"no_eos\.model has no end-of-sentence piece"):
+    with pytest.raises(DataError, match=r"no_eos\.model has no token that ends a document"):
         _open("no_eos.model", tmp_path)

@@ -28,7 +28,7 @@ def test_rows_are_those_of_axlearns_example():
     ]
     assert [row["pairs"][:, 1].tolist() for row in rows] == [
         [388, 4421, 2064, 339, 268],
-        [0, 0, 0, 1077, 1],
+        [-1, -1, -1, 1077, 1],
     ]
 
 
@@ -46,7 +46,9 @@ def test_every_target_counts_once_and_sees_all_that_its_row_holds_before_it(num_
             assert row["pairs_segment_ids"][place] == is_text
             assert row["pairs_positions"][place] == (place if is_text else 0)
             assert values[0] == (pairs[start + place, 0] if is_text else 0)
-            if values[1]:
+            if values[1] == -1:
+                assert values[2] == 0
+            elif is_text:
                 assert values == pairs[start + place].tolist()
                 assert place >= min(start + place, width - stride)
                 counted.append(start + place)
@@ -65,8 +67,9 @@ def test_with_a_stride_of_a_quarter_the_rows_are_axlearns(num_tokens):
     expected = [padded[:width]]
     for start in range(stride, len(padded) - width + 1, stride):
         row = padded[start : start + width].copy()
-        row[: width - stride, 1:] = 0
-        if row[:, 1].any():
+        row[: width - stride, 1] = -1
+        row[: width - stride, 2] = 0
+        if (row[:, 1] > 0).any():
             expected.append(row)
     rows = _rows(ids, width=width, stride=stride)
     assert [row["pairs"].tolist() for row in rows] == [row.tolist() for row in expected]

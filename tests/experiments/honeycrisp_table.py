@@ -179,7 +179,7 @@ INPUTS = (
     Differs(
         rf"{EVALER}\.input\.source\.vocab_cfg\.fn",
         f"{OURS}.input.vocabulary.klass",
-        "SentencePieceVocabulary",
+        "Vocabulary",
         "a class, not a function",
     ),
     Differs(r"input\.(batcher|processor)\.fn", "input.klass", "Input", _ONE_INPUT),

@@ -43,7 +43,7 @@ class HuggingFaceTokenizer:
         if tokenizers is None:
             raise DataError(
                 f"{path} is read by the package tokenizers, which is not installed: "
-                "pip install tokenizers"
+                "pip install tokenizers (or axl_exp[tokenizers])"
             )
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(content.decode())

@@ -132,7 +132,7 @@ def test_ids_are_those_of_the_package_itself(own_data_dir):
 
 def test_control_tokens_are_found_by_their_usual_names_or_by_the_config(own_data_dir):
     llama = _open(own_data_dir, "bytes.json")
-    assert [llama.size - llama.bos_id, llama.size - llama.eos_id] == [3, 2]
+    assert (llama.bos_id, llama.eos_id) == (llama.size - 3, llama.size - 2)
     assert _open(own_data_dir, "bytes.json", eos_token="<|reserved|>").eos_id == llama.size - 1
     fallback = _open(own_data_dir, "fallback.json")
     assert (fallback.bos_id, fallback.eos_id) == (1, 2)
@@ -156,8 +156,9 @@ def test_a_missing_file_names_the_place_and_where_one_comes_from(own_data_dir):
     folder = own_data_dir / "tokenizers" / "hf"
     assert str(error.value) == (
         "No vocabulary 'Llama-3-tokenizer.json': there is no file "
-        f"{folder}/Llama-3-tokenizer.json. Put the tokenizer.json there: it comes with a model on huggingface.co, or name "
-        "another in vocabulary.model_name (there are: bytes.json, fallback.json)."
+        f"{folder}/Llama-3-tokenizer.json. Put the tokenizer.json there: it comes with "
+        "a model on huggingface.co, or name another in "
+        "vocabulary.model_name (there are: bytes.json, fallback.json)."
     )
 
 

@@ -3,6 +3,8 @@
 B batch, S sequence of queries, N query heads, K key/value heads, H head dim.
 """
 
+from typing import Any
+
 import jax
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -39,7 +41,7 @@ def splash_attention(
         logit_cap=logit_cap,
     )
 
-    def attend(kernel, query, key, value, query_segment_ids, key_segment_ids):
+    def attend(kernel, query, key, value, query_segment_ids, key_segment_ids) -> Any:
         segment_ids = kernels.SegmentIds(q=query_segment_ids, kv=key_segment_ids)
         return jax.vmap(kernel)(query, key, value, segment_ids)
 
@@ -84,7 +86,7 @@ def _kernel(
     block_q, block_kv = _block(spec.block_q, per_shard), _block(spec.block_kv, sequence_length)
     block_q_dkv = _block(spec.block_q_backward, per_shard)
     block_kv_dkv = _block(spec.block_kv_backward, sequence_length)
-    of_dq = {} if spec.fused_backward else {"block_q_dq": block_q_dkv, "block_kv_dq": block_kv_dkv}
+    is_fused = spec.fused_backward
     return kernels.make_splash_mha(
         masks.MultiHeadMask([mask] * num_heads),
         block_sizes=kernels.BlockSizes(
@@ -92,8 +94,9 @@ def _kernel(
             block_kv=block_kv,
             block_q_dkv=block_q_dkv,
             block_kv_dkv=block_kv_dkv,
-            use_fused_bwd_kernel=spec.fused_backward,
-            **of_dq,
+            block_q_dq=None if is_fused else block_q_dkv,
+            block_kv_dq=None if is_fused else block_kv_dkv,
+            use_fused_bwd_kernel=is_fused,
         ),
         attn_logits_soft_cap=logit_cap,
         head_shards=num_shards_in_use("heads"),

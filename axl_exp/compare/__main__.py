@@ -8,14 +8,16 @@ import sys
 from axl_exp.cli import CommandParser, run_command
 
 _DESCRIPTION = """\
-Compare run B against run A: verdict, validity, metrics, time, losses, config.
+Compare run B (and C, ...) against run A: verdict, validity, metrics, time, losses, config.
 
-A and B are each
-  a run directory, or its metrics.jsonl alone;
-  a git branch or commit with runs in the store (its newest finished run; REF:config chooses the
-    config where there are several);
-  a log of MaxText, Megatron-LM, torchtitan or AXLearn, or a directory of TensorBoard event files,
-    found out by their content;
+Each side is RUN, or RUN,RUN,... (repeats: three or more per side give a test), or NAME=RUN,...
+A RUN is
+  a run directory, or its metrics.jsonl alone; a pattern of them ('runs/fuji-*');
+  a git branch or commit with runs in the store: its newest finished run and that run's repeats
+    (REF:config chooses the config where there are several);
+  a log of MaxText, Megatron-LM, torchtitan, AXLearn and others, or a directory of TensorBoard
+    event files, found out by their content; LOG+LOG or a directory of logs is one run, of several
+    hosts or restarts;
   a page of MaxView: one with two logs is both sides, PAGE#NAME is one of them.
 
 exit codes: 0 no regression, 1 regression, 2 usage or a file that cannot be read,
@@ -26,32 +28,74 @@ exit codes: 0 no regression, 1 regression, 2 usage or a file that cannot be read
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = CommandParser(prog="python -m axl_exp.compare", description=_DESCRIPTION)
-    parser.add_argument("a", metavar="A", help="the run that is compared against")
-    parser.add_argument("b", metavar="B", nargs="?", help="the run that is judged")
-    parser.add_argument("--json", action="store_true", help="print JSON, schema axl_exp.compare/1")
+    parser.add_argument("a", metavar="A", nargs="?", help="the side that is compared against")
+    parser.add_argument("others", metavar="B", nargs="*", help="the sides that are judged")
+    parser.add_argument(
+        "--margin",
+        metavar="PERCENT",
+        type=_margin,
+        help="a change that counts as none, as 1%% or 0.01: equivalence must be shown",
+    )
+    parser.add_argument(
+        "--floors", action="store_true", help="show the noise floors of the run store and exit"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, schema axl_exp.compare/2")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     flags = parser.parse_args(argv)
-    return run_command(lambda: _compare(flags), debug=flags.debug)
+    if flags.a is None and not flags.floors:
+        parser.error("name two runs to compare")
+    body = _show_floors if flags.floors else _compare
+    return run_command(lambda: body(flags), debug=flags.debug)
+
+
+def _margin(text: str) -> float:
+    """Return a share from `1%` or `0.01`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: write 1% or 0.01")
+    return value
 
 
 def _compare(flags: argparse.Namespace) -> int:
     from axl_exp.compare.as_json import comparison_json
     from axl_exp.compare.comparison import compare
-    from axl_exp.compare.show import show
-    from axl_exp.compare.sides import NoSuchRunError, choose_sides
+    from axl_exp.compare.refs import NoSuchRunError
+    from axl_exp.compare.show import show_all
+    from axl_exp.compare.sides import choose_sides, load_side
+    from axl_exp.compare.stored_floors import stored_floors
+    from axl_exp.compare.verdict import worst_exit_code
     from axl_exp.report.terminal import make_console
     from axl_exp.run.store import RunStore
 
-    names = [flags.a] if flags.b is None else [flags.a, flags.b]
-    sides = choose_sides(names, store=RunStore())
+    store = RunStore()
+    sides = choose_sides([flags.a, *flags.others], store=store)
     if len(sides) == 1:
         raise NoSuchRunError(f"{flags.a} is one run: name a second one to compare it with.")
-    comparison = compare(*sides)
+    loaded = [load_side(side) for side in sides]
+    floors = stored_floors(loaded[0].runs[0], store)
+    comparisons = compare(loaded, floors=floors, margin=flags.margin)
     if flags.json:
-        print(comparison_json(comparison))
+        print(comparison_json(comparisons))
     else:
-        show(comparison, make_console())
-    return comparison.verdict.exit_code
+        show_all(comparisons, make_console())
+    return worst_exit_code([comparison.verdict for comparison in comparisons])
+
+
+def _show_floors(flags: argparse.Namespace) -> int:
+    from axl_exp.compare.show_floors import floors_json, show_floors
+    from axl_exp.compare.stored_floors import all_floors
+    from axl_exp.report.terminal import make_console
+    from axl_exp.run.store import RunStore
+
+    floors = all_floors(RunStore(), config=flags.a)
+    if flags.json:
+        print(floors_json(floors))
+    else:
+        show_floors(floors, make_console())
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,13 +11,25 @@ from axl_exp.compare.comparison import Comparison
 from axl_exp.compare.load import Run
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.sides import Side
+from axl_exp.compare.verdict import MetricResult
 from axl_exp.run.files import strict_json
 
-SCHEMA = "axl_exp.compare/1"
+SCHEMA = "axl_exp.compare/2"
 
 
-def comparison_json(comparison: Comparison) -> str:
-    """Return the comparison as indented, strict JSON; non-finite numbers are strings."""
+def comparison_json(comparisons: Sequence[Comparison]) -> str:
+    """Return the comparisons as indented, strict JSON; non-finite numbers are strings.
+
+    One comparison is one object; several (A against B, A against C) are a list under
+    `comparisons`, each of the same fields.
+    """
+    told = [comparison_value(comparison) for comparison in comparisons]
+    value = told[0] if len(told) == 1 else {"schema": SCHEMA, "comparisons": told}
+    return json.dumps(strict_json(value), indent=2, allow_nan=False)
+
+
+def comparison_value(comparison: Comparison) -> dict[str, Any]:
+    """Return one comparison as plain dicts and lists: all of it but the columns of the runs."""
     c = comparison
     losses = asdict(c.losses)
     losses["identical"] = c.losses.identical
@@ -24,17 +37,15 @@ def comparison_json(comparison: Comparison) -> str:
         "class": c.losses.cause.name,
         "told": c.losses.cause.value,
     }
-    value = {
+    return {
         "schema": SCHEMA,
         "verdict": asdict(c.verdict),
-        "a": _side(c.side_a, c.a),
-        "b": _side(c.side_b, c.b),
+        "margin": c.margin,
+        "a": _side(c.side_a, c.runs_a),
+        "b": _side(c.side_b, c.runs_b),
         "notes": c.notes,
         "differences": [asdict(difference) for difference in c.differences],
-        "metrics": [
-            {**asdict(metric), "delta": metric.delta, "relative": metric.relative}
-            for metric in c.metrics
-        ],
+        "metrics": [_metric(metric) for metric in c.metrics],
         "time": [asdict(use) for use in c.time],
         "losses": {**losses, "explanation": c.explanation},
         "config": [asdict(change) for change in c.changes],
@@ -45,15 +56,30 @@ def comparison_json(comparison: Comparison) -> str:
             "figures": [{**asdict(f), "diff": f.diff} for f in c.theirs.figures],
         },
     }
-    return json.dumps(strict_json(value), indent=2, allow_nan=False)
 
 
-def _side(side: Side, run: Run) -> dict[str, Any]:
+def _metric(metric: MetricResult) -> dict[str, Any]:
+    """Return one row of the table; `floor_relative` is that of so many runs on each side."""
+    counts = len(metric.a_runs), len(metric.b_runs)
+    floor = metric.floor and metric.floor.between(*counts) if min(counts) else None
+    return {
+        **asdict(metric),
+        "delta": metric.delta,
+        "relative": metric.relative,
+        "floor_relative": floor,
+    }
+
+
+def _side(side: Side, runs: Sequence[Run]) -> dict[str, Any]:
+    return {"name": side.name, "by_ref": side.by_ref, "runs": [_run(run) for run in runs]}
+
+
+def _run(run: Run) -> dict[str, Any]:
     told = {
-        "name": side.name,
         "run_dir": str(run.run_dir.path),
         "config": run.config_name,
         "status": run.status,
+        "seed": run.env.get("seed"),
         "git": run.env.get("git"),
         "problems": [asdict(problem) for problem in run.metrics.problems],
     }
@@ -73,7 +99,7 @@ def _log(run: Run, log: Log) -> dict[str, Any]:
         "timers_milliseconds": log.timers,
         "trace": [list(event) for event in log.trace],
         "repairs": log.repairs,
-        "notes": log.notes,
+        "notes": [*log.notes, *log.column_notes],
         "num_not_understood": log.num_not_understood,
         "not_understood": log.not_understood,
         "failure": log.failure,

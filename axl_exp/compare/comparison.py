@@ -1,21 +1,33 @@
-"""The comparison of two runs, whole: what the terminal and the JSON both tell."""
+"""The comparison of two sides, whole: what the terminal, the JSON and the report tell."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from axl_exp.compare.checks import Check, physical_checks
 from axl_exp.compare.config_changes import ConfigChange, config_changes
-from axl_exp.compare.load import Run, load_run
+from axl_exp.compare.floors import Floors
+from axl_exp.compare.judge import correct
+from axl_exp.compare.load import Run
 from axl_exp.compare.logs.log import Log
-from axl_exp.compare.losses import LossComparison, compare_losses, identical_told, loss_results
+from axl_exp.compare.loss_results import loss_results
+from axl_exp.compare.losses import LossComparison, compare_losses, identical_told
 from axl_exp.compare.memory import memory_results
-from axl_exp.compare.sides import Side
+from axl_exp.compare.sides import LoadedSide, Side
 from axl_exp.compare.speed import speed_results
+from axl_exp.compare.stored_floors import code_of, hardware_of
 from axl_exp.compare.theirs import Theirs, theirs
 from axl_exp.compare.time_use import TimeUse, time_use
-from axl_exp.compare.validity import Difference, Kind, differences
+from axl_exp.compare.validity import (
+    Difference,
+    Kind,
+    differences,
+    platform,
+    ran_one_after_other,
+    within_side,
+)
 from axl_exp.compare.verdict import MetricResult, Verdict, overall
 from axl_exp.config.leaf_class import LeafClass
 
@@ -24,7 +36,14 @@ from axl_exp.config.leaf_class import LeafClass
 class Comparison:
     """What is known of B against A.
 
+    Where a side has repeats, `metrics` are of all its runs; what is told step by step (time,
+    losses, config, checks) is of the first run of each side, `a` and `b`.
+
     Attributes:
+        a, b: The first run of each side, with all its columns.
+        runs_a, runs_b: All runs of each side.
+        margin: The relative change that was declared to be none; None where none was.
+        floors: The noise floors that were stored for this config and hardware.
         checks: Physical checks of both sides.
         theirs: What MaxView shows of two MaxText logs; None for anything else.
         notes: What a reader must know of the files and of how the runs were chosen.
@@ -35,6 +54,8 @@ class Comparison:
     side_b: Side
     a: Run
     b: Run
+    runs_a: list[Run]
+    runs_b: list[Run]
     verdict: Verdict
     differences: list[Difference]
     metrics: list[MetricResult]
@@ -45,31 +66,55 @@ class Comparison:
     checks: list[Check]
     theirs: Theirs | None
     notes: list[str]
+    floors: Floors
+    margin: float | None = None
 
 
-def compare(side_a: Side, side_b: Side) -> Comparison:
-    """Load both sides and compare B against A.
+def compare(
+    sides: Sequence[LoadedSide], *, floors: Floors | None = None, margin: float | None = None
+) -> list[Comparison]:
+    """Compare every further side against the first; all tests together are corrected by Holm.
 
-    Raises:
-        UserError: A side is no run, or one of its files cannot be read.
+    Args:
+        sides: Two or more.
+        floors: What is stored for the config and hardware of the first side; None for nothing.
+        margin: The relative change that is declared to be none.
     """
-    a, b = (load_run(side.run_dir, part=side.part) for side in (side_a, side_b))
+    first, *others = sides
+    found = [_compare(first, other, floors=floors or Floors(), margin=margin) for other in others]
+    corrected = correct([comparison.metrics for comparison in found])
+    return [
+        replace(c, metrics=metrics, verdict=_verdict(c, metrics))
+        for c, metrics in zip(found, corrected, strict=True)
+    ]
+
+
+def _compare(
+    side_a: LoadedSide, side_b: LoadedSide, *, floors: Floors, margin: float | None
+) -> Comparison:
+    a, b = side_a.runs[0], side_b.runs[0]
     changes = config_changes(a.config, b.config)
     # Two logs of one page are there to compare their commits.
-    by_ref = side_a.by_ref or side_b.by_ref or bool(side_a.part and side_b.part)
+    parts = [side.side.sources[0].part for side in (side_a, side_b)]
+    by_ref = side_a.side.by_ref or side_b.side.by_ref or all(parts)
     found = differences(a, b, changes=changes, by_ref=by_ref)
+    for name, side in (("A", side_a), ("B", side_b)):
+        found = [*within_side(name, side.runs), *found]
     losses = compare_losses(a, b)
-    metrics = [*loss_results(a, b), *speed_results(a, b), *memory_results(a, b)]
+    runs = side_a.runs, side_b.runs
+    metrics = [
+        result
+        for results in (loss_results, speed_results, memory_results)
+        for result in results(*runs, floors=floors, margin=margin)
+    ]
     return Comparison(
-        side_a=side_a,
-        side_b=side_b,
+        side_a=side_a.side,
+        side_b=side_b.side,
         a=a,
         b=b,
-        verdict=overall(
-            metrics,
-            confounders=[d.what for d in found if d.kind is Kind.CONFOUNDER],
-            identical_losses=identical_told(losses.quantum).rstrip(",") if losses.identical else "",
-        ),
+        runs_a=side_a.runs,
+        runs_b=side_b.runs,
+        verdict=overall(metrics, confounders=[], identical_losses=""),
         differences=found,
         metrics=metrics,
         time=time_use(a, b),
@@ -78,7 +123,17 @@ def compare(side_a: Side, side_b: Side) -> Comparison:
         explanation=_explanation(a, b, losses, changes, found),
         checks=[*physical_checks("A", a), *physical_checks("B", b)],
         theirs=theirs(a, b),
-        notes=[*_side_notes(side_a, side_b), *_notes("A", a), *_notes("B", b)],
+        notes=_notes_of(side_a, side_b),
+        floors=floors,
+        margin=margin,
+    )
+
+
+def _verdict(c: Comparison, metrics: Sequence[MetricResult]) -> Verdict:
+    return overall(
+        metrics,
+        confounders=[d.what for d in c.differences if d.kind is Kind.CONFOUNDER],
+        identical_losses=identical_told(c.losses.quantum).rstrip(",") if c.losses.identical else "",
     )
 
 
@@ -101,12 +156,40 @@ def _explanation(
     return "unexplained: no config leaf that can change a loss and no environment fact differs"
 
 
-def _side_notes(side_a: Side, side_b: Side) -> list[str]:
-    notes = [note for note in (side_a.note, side_b.note) if note]
-    paths = [os.path.realpath(side.run_dir.path) for side in (side_a, side_b)]
-    if paths[0] == paths[1] and side_a.part == side_b.part:
+def _notes_of(side_a: LoadedSide, side_b: LoadedSide) -> list[str]:
+    """Return what a reader must know of both sides, what concerns both first."""
+    notes = [note for note in (side_a.side.note, side_b.side.note) if note]
+    sources = [
+        {
+            (os.path.realpath(path), source.part)
+            for source in s.side.sources
+            for path in source.paths
+        }
+        for s in (side_a, side_b)
+    ]
+    runs = side_a.runs, side_b.runs
+    if sources[0] & sources[1]:
         notes.insert(0, "A and B are the same run directory: this compares a run with itself")
+    elif _is_same_code(side_a.runs[0], side_b.runs[0]):
+        notes.insert(0, "A and B ran the same code and config on the same hardware: any difference "
+                     "is noise")  # fmt: skip
+    if ran_one_after_other(*runs):
+        told = "all runs of one side began before those of the other: a drift of the machine is in "
+        told += "the difference; launch them in turns, A B A B"
+        is_floored = platform(side_a.runs[0]) == "cpu"
+        notes.append(told + (" (so on this CPU a change must exceed the floor too)" * is_floored))
+    for name, side in (("A", side_a), ("B", side_b)):
+        notes.extend(side.notes)
+        for number, run in enumerate(side.runs, start=1):
+            notes.extend(_notes(name if len(side.runs) == 1 else f"{name}{number}", run))
     return notes
+
+
+def _is_same_code(a: Run, b: Run) -> bool:
+    codes = [code_of(run) for run in (a, b)]
+    seeds = [run.env.get("seed") for run in (a, b)]
+    same_hardware = hardware_of(a) == hardware_of(b)
+    return codes[0] is not None and codes[0] == codes[1] and same_hardware and seeds[0] == seeds[1]
 
 
 def _notes(name: str, run: Run) -> list[str]:
@@ -141,7 +224,7 @@ def _log_notes(name: str, run: Run, log: Log) -> list[str]:
         notes.append(f"{name} failed at {log.failure}")
     if not len(log.rows):
         notes.append(f"{name} holds no step: it ended before the first one was printed")
-    notes.extend(f"{name}: {note}" for note in log.notes)
+    notes.extend(f"{name}: {note}" for note in (*log.notes, *log.column_notes))
     if log.repairs:
         notes.append(f"{name} was mended: {'; '.join(log.repairs)}")
     if log.num_not_understood:

@@ -105,9 +105,14 @@ def _load_file(run_dir: RunDir, *, part: str) -> Run:
     if is_metrics_file(run_dir.path):
         return Run(run_dir, None, {}, {}, read_any_metrics(run_dir.path))
     log, page = read_logs(run_dir.path, part=part)
+    return run_of_log(log, page)
+
+
+def run_of_log(log: Log, page: Page | None = None) -> Run:
+    """Return a log as a run."""
     metrics = metrics_of(log)
     return Run(
-        run_dir=run_dir,
+        run_dir=RunDir(log.path),
         config=config_of(log),
         env=env_of(log),
         summary=summary_of(log),

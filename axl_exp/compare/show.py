@@ -9,6 +9,7 @@ from rich.text import Text
 
 from axl_exp.compare.checks import Check
 from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.load import Run
 from axl_exp.compare.losses import LossComparison, identical_told
 from axl_exp.compare.theirs import Theirs
 from axl_exp.compare.time_use import TimeUse
@@ -30,9 +31,9 @@ _LOOKS = {
     State.WITHIN_NOISE: ("≈", "default"),
     State.NOT_COMPARABLE: ("?", "yellow"),
 }
-_ONE_RUN_PER_SIDE = (
-    "One run per side and no repeated runs of one commit stored: floors are assumed, not measured, "
-    "and drift between runs is in no interval."
+_ASSUMED = (
+    "Fewer than three runs per side, and no three runs of one code stored: floors are assumed, not "
+    "measured, and drift between runs is in no interval."
 )
 _MAX_SHOWN = 40
 _MAX_VALUE_WIDTH = 60
@@ -43,7 +44,7 @@ def show(comparison: Comparison, console: Console) -> None:
     c = comparison
     console.print(Text(f"{_LOOKS[c.verdict.state][0]} ", style=_LOOKS[c.verdict.state][1]), end="")
     console.print(Text(printable(c.verdict.headline), style=_LOOKS[c.verdict.state][1]))
-    console.print(make_facts([("  A", c.a.run_dir.path), ("  B", c.b.run_dir.path)]))
+    console.print(make_facts([*_paths("  A", c.runs_a), *_paths("  B", c.runs_b)]))
     for note in c.notes:
         console.print(Text(f"  note: {printable(note)}"))
     _show_differences(c, console)
@@ -58,6 +59,30 @@ def show(comparison: Comparison, console: Console) -> None:
     if c.checks:
         _show_checks(c.checks, console)
     _show_config(c, console)
+
+
+def show_all(comparisons: Sequence[Comparison], console: Console) -> None:
+    """Print every comparison, and of several first which side is which."""
+    if len(comparisons) == 1:
+        show(comparisons[0], console)
+        return
+    console.print(Text(f"{len(comparisons)} sides against {comparisons[0].side_a.name}:"))
+    for number, c in enumerate(comparisons, start=1):
+        icon, style = _LOOKS[c.verdict.state]
+        told = f"  {number}. {c.side_b.name}: {icon} {c.verdict.headline}"
+        console.print(Text(printable(told), style=style))
+    for number, c in enumerate(comparisons, start=1):
+        console.print()
+        title = f"{number}. {c.side_b.name} against {c.side_a.name}"
+        console.print(Text(printable(title), style="bold underline"))
+        show(c, console)
+
+
+def _paths(name: str, runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return the path of every run, beside the name of its side."""
+    if len(runs) == 1:
+        return [(name, str(runs[0].run_dir.path))]
+    return [(f"{name}{k}", str(run.run_dir.path)) for k, run in enumerate(runs, start=1)]
 
 
 def _show_theirs(theirs: Theirs, console: Console) -> None:
@@ -127,10 +152,36 @@ def _show_metrics(metrics: Sequence[MetricResult], console: Console) -> None:
     headers = ("metric", "A", "B", "B against A", "verdict")
     console.print(make_table(*headers, rows=rows, right=(1, 2, 3)))
     console.print(Text("  why, of which steps, by which formula:", style="dim"))
-    details = ((f"  {m.name}", f"{m.reason}; {m.window}; {m.formula}") for m in metrics)
+    details = [(f"  {m.name}", f"{_reason(m)}; {m.window}; {m.formula}") for m in metrics]
     console.print(make_facts(details), style="dim")
-    if any(m.state is not State.NOT_COMPARABLE for m in metrics):
-        console.print(Text(f"  {_ONE_RUN_PER_SIDE}", style="dim"))
+    for line in _noise_told(metrics):
+        console.print(Text(f"  {line}", style="dim"))
+
+
+def _noise_told(metrics: Sequence[MetricResult]) -> list[str]:
+    """Return what the verdicts rest on, and how many more runs would detect 1 %."""
+    judged = [m for m in metrics if m.floor is not None]
+    if not judged:
+        return []
+    lines = []
+    counts = [min(len(m.a_runs), len(m.b_runs)) for m in judged]
+    if not any(m.test for m in judged):
+        if any(m.floor and m.floor.spread is None for m in judged):
+            lines.append(_ASSUMED)
+        if any(m.floor and m.floor.spread is not None for m in judged):
+            lines.append(f"{min(counts)} run{'s' * (min(counts) > 1)} per side: no p-value; "
+                         "measured floors are of stored A/A runs.")  # fmt: skip
+    more = [f"{m.name} {m.more_runs}" for m in judged if m.more_runs is not None and not m.follows]
+    if more:
+        lines.append(f"more runs per side that would detect a change of 1 %: {', '.join(more)}")
+    else:
+        lines.append("How many more runs would detect 1 % is not known before 3 per side ran.")
+    return lines
+
+
+def _reason(metric: MetricResult) -> str:
+    shown = metric.equivalence
+    return metric.reason if shown is None else f"{metric.reason}; equivalence: {shown.told}"
 
 
 def _value(metric: MetricResult, value: float | None) -> str:

@@ -1,73 +1,189 @@
-"""What a user may call a run: its directory, or a git branch or commit with runs in the store."""
+"""What a user may call a side: runs by their paths, or a git branch or commit with runs stored."""
 
 from __future__ import annotations
 
+import glob
 import os
-import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from axl_exp.cli import did_you_mean
+from axl_exp.compare.load import Run, load_run
 from axl_exp.compare.logs.maxview import page_names
-from axl_exp.errors import UserError
-from axl_exp.report.text import shorten
+from axl_exp.compare.pieces import join_pieces, log_files, merge_pieces
+from axl_exp.compare.refs import NoSuchRunError, runs_of
+from axl_exp.compare.stored_floors import code_of, hardware_of
 from axl_exp.run.files import RunFileError, read_json
 from axl_exp.run.layout import RunDir
-from axl_exp.run.store import FINISHED, RunStore, StoredRun
+from axl_exp.run.store import RunStore, StoredRun
+
+_MAX_REPEATS = 20  # Of a branch: the newest ones.
+_PATTERN = re.compile(r"[*?\[]")
+_NAMED = re.compile(r"(?P<name>[\w.-]{1,40})=(?P<rest>.+)", re.DOTALL)
 
 
-class NoSuchRunError(UserError):
-    """A name that leads to no run, or to several configs of which none was chosen."""
+@dataclass(frozen=True)
+class Source:
+    """The files of one run.
+
+    Attributes:
+        paths: A run directory, or the logs of one run: of its hosts, or of its restarts.
+        part: Which log of a page that holds several.
+    """
+
+    paths: tuple[Path, ...]
+    part: str = ""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: what the user wrote and the run that it means.
+    """One side of a comparison: what the user wrote and the runs that it means.
 
     Attributes:
         name: What the user wrote.
-        run_dir: The run.
+        sources: One per run; several are repeats of one code.
         by_ref: Whether the name is a branch or commit: then the commit is what is being compared.
-        note: How the run was chosen; empty where the user named it.
-        part: Which log of a page that holds several.
+        note: How the runs were chosen; empty where the user named them.
     """
 
     name: str
-    run_dir: RunDir
+    sources: tuple[Source, ...]
     by_ref: bool = False
     note: str = ""
-    part: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedSide:
+    """A side and its runs, at least one; the first stands for them where one is shown.
+
+    Attributes:
+        notes: What was merged or left out, in words.
+    """
+
+    side: Side
+    runs: list[Run]
+    notes: list[str] = field(default_factory=list)
 
 
 def choose_sides(names: Sequence[str], *, store: RunStore) -> list[Side]:
-    """Return the run that each of `names` means.
+    """Return the runs that each of `names` means, one side per name.
 
-    A name is a path that exists, `PAGE#NAME` for one log of a page, or `REF` or `REF:config`,
-    where REF is a branch, a commit or anything that git resolves to one. A page of two logs, given
-    alone or twice, is both sides. A REF means its newest finished run, of the config that all
-    sides have in common.
+    A name is `RUN`, `RUN,RUN,...` (repeats) or `NAME=RUN,...`; the same NAME twice adds to its
+    side. A RUN is a path, a pattern (`runs/fuji-*`), `LOG+LOG` (logs of one run), `PAGE#NAME`
+    for one log of a page, or `REF` or `REF:config`, where REF is a branch, a commit or anything
+    that git resolves to one. A page of two logs, given alone or twice, is both sides. A REF means
+    its newest finished run, of the config that all sides have in common, and that run's repeats.
 
     Raises:
         NoSuchRunError: A name leads nowhere, or the config must be chosen; the message says how.
     """
     if len(set(names)) == 1 and _is_path(names[0]) and len(logs := page_names(Path(names[0]))) == 2:
-        path = RunDir(Path(names[0]))
-        return [Side(f"{names[0]}#{log}", path, part=log) for log in logs]
-    candidates = [None if _is_path(name) else _runs_of(name, store) for name in names]
-    config = _common_config(names, candidates)
+        path = Path(names[0])
+        return [Side(f"{names[0]}#{log}", (Source((path,), part=log),)) for log in logs]
+    told = _by_name(names)
+    found = {name: _sources(words) for name, words in told.items()}
+    candidates = {
+        name: None if sources is not None else runs_of(told[name][0], store)
+        for name, sources in found.items()
+    }
+    config = _common_config(told, candidates)
     sides = []
-    for name, runs in zip(names, candidates, strict=True):
+    for name, sources in found.items():
+        runs = candidates[name]
         if runs is None:
-            path, part = _split_part(name)
-            sides.append(Side(name, RunDir(Path(path)), part=part))
+            sides.append(Side(name, tuple(sources or ())))
             continue
         run = next(run for run in runs if run.config == config)
-        commit = (run.commit or "unknown")[:7]
+        repeats = _same_commit(run, runs)
         note = f"{name} is {Path(run.run_dir).name}: its newest finished run of {run.config}, "
-        note += f"at commit {commit}"
-        sides.append(Side(name, RunDir(Path(run.run_dir)), by_ref=True, note=note))
+        note += f"at commit {(run.commit or 'unknown')[:7]}"
+        sources = tuple(Source((Path(run.run_dir),)) for run in repeats)
+        sides.append(Side(name, sources, by_ref=True, note=note))
     return sides
+
+
+def load_side(side: Side) -> LoadedSide:
+    """Read every run of a side; of a branch, leave out those that are no repeats of its newest.
+
+    Raises:
+        UserError: A path is no run, or one of its files cannot be read.
+    """
+    runs, notes = [], []
+    for source in side.sources:
+        if len(source.paths) == 1:
+            runs.append(load_run(RunDir(source.paths[0]), part=source.part))
+        else:
+            runs.append(merge_pieces([load_run(RunDir(path)) for path in source.paths]))
+    if side.by_ref:
+        first = (code_of(runs[0]), hardware_of(runs[0]))
+        is_known = first[0] is not None
+        same = [r for r in runs[1:] if is_known and (code_of(r), hardware_of(r)) == first]
+        runs = [runs[0], *same]
+        if same:
+            notes.append(f"{side.name}: {len(runs)} finished runs of that code are its repeats")
+    elif len(runs) > 1:
+        runs, merged = join_pieces(runs)
+        notes.extend(f"{side.name}: {note}" for note in merged)
+    return LoadedSide(side, runs, notes)
+
+
+def _by_name(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return side -> the words for its runs; without a NAME a side is called as it is written."""
+    told: dict[str, list[str]] = {}
+    for name in names:
+        match = None if _is_path(name) else _NAMED.fullmatch(name)
+        side, words = (match["name"], match["rest"]) if match else (name, name)
+        split = [words] if _is_path(words) else [word for word in words.split(",") if word]
+        if match:
+            told.setdefault(side, []).extend(split)
+        else:  # The same path twice is two sides, which are told that they are the same.
+            again = "" if side not in told else f" ({len(told) + 1})"
+            told[side + again] = split or [words]
+    return told
+
+
+def _sources(words: Sequence[str]) -> list[Source] | None:
+    """Return the runs that paths mean; None where the one word is no path but may be a ref.
+
+    Raises:
+        NoSuchRunError: One of several words is no path.
+    """
+    found: list[Source] = []
+    for word in words:
+        pieces = [word] if _is_path(word) else word.split("+")
+        if _is_path(word):
+            found.append(_source(word))
+        elif len(pieces) > 1 and all(_exists(piece) for piece in pieces):
+            found.append(Source(tuple(Path(piece) for piece in pieces)))
+        elif _PATTERN.search(word) and (matched := sorted(glob.glob(word))):
+            found.extend(_source(path) for path in matched)
+        elif len(words) == 1 and not any(map(_exists, pieces)):
+            return None
+        else:
+            missing = next(piece for piece in pieces if not _exists(piece))
+            raise NoSuchRunError(
+                f"{missing} does not exist. Repeats are paths: RUN,RUN; logs of one run LOG+LOG."
+            )
+    return found
+
+
+def _source(word: str) -> Source:
+    path, part = _split_part(word)
+    logs = log_files(Path(path))
+    return Source(logs or (Path(path),), part)
+
+
+def _same_commit(run: StoredRun, runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Return `run`, and the other runs of its commit and config, newest first."""
+    same = [
+        other
+        for other in runs
+        if other is not run
+        and other.commit is not None
+        and (other.commit, other.config) == (run.commit, run.config)
+    ]
+    return [run, *same[: _MAX_REPEATS - 1]]
 
 
 def _is_path(name: str) -> bool:
@@ -87,81 +203,25 @@ def _split_part(name: str) -> tuple[str, str]:
     return (path, part) if not _exists(name) and os.path.isfile(path) else (name, "")
 
 
-def _runs_of(name: str, store: RunStore) -> list[StoredRun]:
-    """Return the finished runs of `REF` or `REF:config`, newest first; at least one."""
-    ref, _, config = name.partition(":")
-    found = _find(ref, config or None, store)
-    if not found:
-        store.adopt(Path("runs"))  # Runs that were copied here, or made with another home.
-        found = _find(ref, config or None, store)
-    finished = [run for run in found if run.status == FINISHED]
-    if finished:
-        return finished
-    if found:
-        raise NoSuchRunError(
-            f"{name} has {len(found)} runs and none is finished. To compare one all the same, give "
-            f"its directory: {found[0].run_dir}"
-        )
-    every = store.find()
-    known = {str(path) for path in Path("runs").glob("*") if RunDir(path).is_run()}
-    known |= {run.branch for run in every if run.branch}
-    known |= {run.commit[:7] for run in every if run.commit}
-    raise NoSuchRunError(
-        f"{shorten(name, width=200)} is neither a run directory nor a branch or commit with runs "
-        "in the store." + (did_you_mean(name, sorted(known)) or _known_branches(every))
-    )
-
-
-def _known_branches(runs: list[StoredRun]) -> str:
-    branches = sorted({run.branch for run in runs if run.branch})
-    if not branches:
-        return " The store has no runs yet: train with `python -m axl_exp.launch --config=...`."
-    return f" Branches with runs: {', '.join(branches)}."
-
-
-def _find(ref: str, config: str | None, store: RunStore) -> list[StoredRun]:
-    return (
-        store.find(branch=ref, config=config)
-        or store.find(commit=ref, config=config)
-        or (store.find(commit=commit, config=config) if (commit := _resolve(ref)) else [])
-    )
-
-
-def _resolve(ref: str) -> str | None:
-    """Return the commit that git here means by `ref`, None where it means nothing."""
-    if ref.startswith("-"):
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
-
-
 def _common_config(
-    names: Sequence[str], candidates: Sequence[list[StoredRun] | None]
+    told: Mapping[str, Sequence[str]], candidates: Mapping[str, list[StoredRun] | None]
 ) -> str | None:
     """Return the one config that every side has runs of; None where no side is a ref."""
     choices: dict[str, set[str]] = {}
-    for name, runs in zip(names, candidates, strict=True):
+    for name, runs in candidates.items():
         if runs is not None:
             choices[name] = {run.config for run in runs}
-        elif (config := _config_of(Path(name))) is not None:
+        elif (config := _config_of(Path(told[name][0]))) is not None:
             choices[name] = {config}
-    refs = [name for name, runs in zip(names, candidates, strict=True) if runs is not None]
+    refs = [name for name, runs in candidates.items() if runs is not None]
     if not refs:
         return None
     common = set.intersection(*choices.values())
     if len(common) == 1:
         return common.pop()
-    told = "; ".join(f"{name} has {', '.join(sorted(found))}" for name, found in choices.items())
+    has = "; ".join(f"{name} has {', '.join(sorted(found))}" for name, found in choices.items())
     if not common:
-        raise NoSuchRunError(f"the sides have no config in common: {told}. Give run directories.")
+        raise NoSuchRunError(f"the sides have no config in common: {has}. Give run directories.")
     raise NoSuchRunError(
         f"the sides have several configs in common: {', '.join(sorted(common))}. "
         f"Choose one: {refs[0].partition(':')[0]}:{min(common)}"

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from axl_exp.compare.figures import SPEED_FIGURES, STEADY, SpeedFigure, steady_values
+from axl_exp.compare.floors import Floor, Floors
+from axl_exp.compare.judge import judge
 from axl_exp.compare.load import Run
 from axl_exp.compare.statistics import quantile_change
-from axl_exp.compare.validity import incomparable_steps, incomparable_time, platform
-from axl_exp.compare.verdict import Better, MetricResult, State, direction
-
-STEADY = "steady"
-MIN_STEADY_STEPS = 10  # Fewer say nothing of their own noise.
-MIN_TOLD_STEPS = 3  # So few can still show that there is no change beyond the assumed floor.
-
-
-@dataclass(frozen=True)
-class _SpeedMetric:
-    name: str
-    key: str
-    better: Better
-    quantile: float
-    per_step: bool  # Whether it compares only where steps hold equally many tokens.
-    by_flops: bool = False  # Whether it rests on a FLOP formula.
-
-
-_METRICS = (
-    _SpeedMetric("step time, median (s)", "perf/step_seconds", Better.LOWER, 0.5, per_step=True),
-    _SpeedMetric("step time, p95 (s)", "perf/step_seconds", Better.LOWER, 0.95, per_step=True),
-    _SpeedMetric("tokens/s", "perf/tokens_per_second", Better.HIGHER, 0.5, per_step=False),
-    _SpeedMetric(
-        *("TFLOP/s per device", "perf/tflops_per_device", Better.HIGHER, 0.5),
-        per_step=False,
-        by_flops=True,
-    ),
-    _SpeedMetric("MFU", "perf/mfu", Better.HIGHER, 0.5, per_step=False, by_flops=True),
+from axl_exp.compare.validity import (
+    incomparable_steps,
+    incomparable_time,
+    platform,
+    ran_one_after_other,
 )
+from axl_exp.compare.verdict import MetricResult, State
+
+MIN_STEADY_STEPS = 10  # Fewer say nothing of their own noise.
+MIN_TOLD_STEPS = 3  # So few can still show that there is no change beyond the floor.
+_STEP_TIME = SPEED_FIGURES[0]
 
 
 def assumed_floor(platform_name: str, *, quantile: float) -> float:
@@ -49,102 +35,114 @@ def assumed_floor(platform_name: str, *, quantile: float) -> float:
     return median if quantile <= 0.5 else p95
 
 
-def speed_results(a: Run, b: Run) -> list[MetricResult]:
-    """Return one result for every metric of speed that either run has."""
+def speed_results(
+    a: Sequence[Run], b: Sequence[Run], *, floors: Floors, margin: float | None
+) -> list[MetricResult]:
+    """Return one result for every metric of speed that a side has; each side is its repeats."""
     return [
-        _result(metric, a, b)
-        for metric in _METRICS
-        if metric.key in a.metrics.numbers or metric.key in b.metrics.numbers
+        _result(metric, a, b, floors=floors, margin=margin)
+        for metric in SPEED_FIGURES
+        if any(metric.key in run.metrics.numbers for run in (a[0], b[0]))
     ]
 
 
-def _result(metric: _SpeedMetric, a: Run, b: Run) -> MetricResult:
-    window = _common_window(a, b)
-    steady_a, steady_b = (_steady(run, metric.key, window) for run in (a, b))
+def _result(
+    metric: SpeedFigure,
+    a: Sequence[Run],
+    b: Sequence[Run],
+    *,
+    floors: Floors,
+    margin: float | None,
+) -> MetricResult:
+    window = _common_window([*a, *b])
+    steady = [[steady_values(run, metric.key, window=window) for run in side] for side in (a, b)]
+    runs_a, runs_b = (
+        tuple(float(np.quantile(values, metric.quantile)) for values in side if len(values))
+        for side in steady
+    )
     which = "median" if metric.quantile == 0.5 else f"{100 * metric.quantile:.0f}th percentile"
+    counts = [" + ".join(str(len(values)) for values in side) for side in steady]
     result = MetricResult(
         name=metric.name,
         key=metric.key,
+        figure=metric.figure,
         better=metric.better,
-        a=float(np.quantile(steady_a, metric.quantile)) if len(steady_a) else None,
-        b=float(np.quantile(steady_b, metric.quantile)) if len(steady_b) else None,
+        a=float(np.mean(runs_a)) if runs_a else None,
+        b=float(np.mean(runs_b)) if runs_b else None,
         state=State.NOT_COMPARABLE,
-        reason=_why_not(metric, a, b, steady_a, steady_b),
-        window=f"steps {window[0]}-{window[1]}: {len(steady_a)} steady in A, {len(steady_b)} in B",
+        reason=_why_not(metric, a, b, steady),
+        window=f"steps {window[0]}-{window[1]}: {counts[0]} steady in A, {counts[1]} in B",
         formula=f"{which} of {metric.key} over the steps whose time/class is {STEADY}",
+        a_runs=runs_a,
+        b_runs=runs_b,
     )
     if result.reason or result.relative is None:
         return result
-    num_steps = min(len(steady_a), len(steady_b))
+    name = platform(a[0])
+    floor = floors.floor(metric.figure, assumed=assumed_floor(name, quantile=metric.quantile))
+    num_steps = min(len(values) for side in steady for values in side)
     if num_steps < MIN_STEADY_STEPS:
-        return _of_few_steps(
-            metric, result, num_steps, floor=assumed_floor(platform(a), quantile=0.5)
-        )
-    interval = quantile_change(steady_a, steady_b, quantile=metric.quantile)
-    floor = assumed_floor(platform(a), quantile=metric.quantile)
-    told = f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f} % by the noise inside each run"
-    result, relative = replace(result, interval=interval), result.relative
-    if 0.0 in interval:
-        return replace(result, state=State.WITHIN_NOISE, reason=told)
-    floor_told = f"the assumed run-to-run floor of {100 * floor:.0f} %"
-    if abs(relative) <= floor:
-        return replace(result, state=State.WITHIN_NOISE, reason=f"{told}, but within {floor_told}")
-    state = direction(result)
-    return replace(result, state=state, reason=f"{told}, beyond {floor_told}")
+        return _of_few_steps(metric, result, num_steps, floor=floor)
+    within = None
+    if len(a) == len(b) == 1:
+        within = quantile_change(steady[0][0], steady[1][0], quantile=metric.quantile)
+    # A CPU drifts with all else that the machine does, so repeats in turns are wanted there.
+    is_drifting = name not in ("tpu", "gpu", "unknown") and ran_one_after_other(a, b)
+    judged = judge(result, floor=floor, margin=margin, within=within, needs_floor=is_drifting)
+    if judged.key != _STEP_TIME.key and _says_the_step_time(a, b):
+        told = f"as {_STEP_TIME.name}; {judged.reason}"
+        return replace(judged, follows=_STEP_TIME.figure, reason=told)
+    return judged
+
+
+def _says_the_step_time(a: Sequence[Run], b: Sequence[Run]) -> bool:
+    """Return whether rates are step times in other words, since steps hold the same work."""
+    has_times = all(_STEP_TIME.key in run.metrics.numbers for run in (*a, *b))
+    return has_times and not incomparable_steps(a[0], b[0])
 
 
 def _of_few_steps(
-    metric: _SpeedMetric, result: MetricResult, num_steps: int, *, floor: float
+    metric: SpeedFigure, result: MetricResult, num_steps: int, *, floor: Floor
 ) -> MetricResult:
     """Return the verdict where too few steps tell of their own noise: never better or worse."""
     assert result.relative is not None
     few = f"too few steady steps to tell their noise: {num_steps}, {MIN_STEADY_STEPS} needed"
-    if metric.quantile == 0.5 and abs(result.relative) <= floor:
-        told = f"apart by {100 * result.relative:+.2f} %, within the assumed run-to-run floor"
-        reason = f"{told} of {100 * floor:.0f} %; {few}"
-        return replace(result, state=State.WITHIN_NOISE, reason=reason)
-    return replace(result, reason=few)
+    counts = len(result.a_runs), len(result.b_runs)
+    if metric.quantile == 0.5 and abs(result.relative) <= floor.between(*counts):
+        told = f"apart by {100 * result.relative:+.2f} %, within {floor.told(*counts)}"
+        return replace(result, state=State.WITHIN_NOISE, reason=f"{told}; {few}", floor=floor)
+    return replace(result, reason=few, floor=floor)
 
 
 def _why_not(
-    metric: _SpeedMetric, a: Run, b: Run, steady_a: np.ndarray, steady_b: np.ndarray
+    metric: SpeedFigure,
+    a: Sequence[Run],
+    b: Sequence[Run],
+    steady: Sequence[Sequence[np.ndarray]],
 ) -> str:
-    for name, run in (("A", a), ("B", b)):
-        if metric.key not in run.metrics.numbers:
+    for name, runs in (("A", a), ("B", b)):
+        if any(metric.key not in run.metrics.numbers for run in runs):
             return f"{name} has no {metric.key}"
-    if reason := incomparable_time(a, b):
-        return reason
-    if metric.per_step and (reason := incomparable_steps(a, b)):
-        return reason
-    formulas = [run.env.get("flop_formula") for run in (a, b)]
+    for run in (*a[1:], *b):
+        if reason := incomparable_time(a[0], run):
+            return reason
+        if metric.per_step and (reason := incomparable_steps(a[0], run)):
+            return reason
+    formulas = [run.env.get("flop_formula") for run in (a[0], b[0])]
     if metric.by_flops and formulas[0] != formulas[1]:
         return f"FLOP formula differs: {formulas[0]} in A, {formulas[1]} in B"
-    if min(len(steady_a), len(steady_b)) < MIN_TOLD_STEPS:
+    fewest = [min(len(values) for values in side) for side in steady]
+    if min(fewest) < MIN_TOLD_STEPS:
         return (
-            f"too few steady steps: {len(steady_a)} in A and {len(steady_b)} in B, "
-            f"{MIN_TOLD_STEPS} needed"
+            f"too few steady steps: {fewest[0]} in A and {fewest[1]} in B, {MIN_TOLD_STEPS} needed"
         )
     return ""
 
 
-def _common_window(a: Run, b: Run) -> tuple[int, int]:
-    """Return the first and last step between which both runs have steps; (0, 0) for none."""
-    series = [run.metrics.numbers.get("perf/step_seconds") for run in (a, b)]
+def _common_window(runs: Sequence[Run]) -> tuple[int, int]:
+    """Return the first and last step between which all runs have steps; (0, 0) for none."""
+    series = [run.metrics.numbers.get(_STEP_TIME.key) for run in runs]
     ranges = [(int(s.steps[0]), int(s.steps[-1])) for s in series if s is not None and len(s)]
-    if len(ranges) < 2:
+    if len(ranges) < len(runs):
         return (0, 0)
     return max(first for first, _ in ranges), min(last for _, last in ranges)
-
-
-def _steady(run: Run, key: str, window: tuple[int, int]) -> np.ndarray:
-    """Return the positive, finite values of `key` at the steady steps of the window."""
-    series, labels = run.metrics.numbers.get(key), run.metrics.labels.get("time/class")
-    if series is None or labels is None:
-        return np.array([])
-    steady_steps = labels.steps[labels.values == STEADY]
-    values = series.values[
-        np.isin(series.steps, steady_steps)
-        & (series.steps >= window[0])
-        & (series.steps <= window[1])
-    ]
-    return values[np.isfinite(values) & (values > 0)]

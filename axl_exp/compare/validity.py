@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from axl_exp.compare.config_changes import ConfigChange
+from axl_exp.compare.config_changes import ConfigChange, config_changes
 from axl_exp.compare.load import Run
 from axl_exp.config.leaf_class import LeafClass
 
@@ -74,6 +74,23 @@ def differences(a: Run, b: Run, *, changes: list[ConfigChange], by_ref: bool) ->
     return sorted(found, key=lambda difference: list(Kind).index(difference.kind))
 
 
+def within_side(name: str, runs: Sequence[Run]) -> list[Difference]:
+    """Return how the repeats of one side differ from its first run, but in seed, host and time."""
+    found: dict[str, Difference] = {}
+    for run in runs[1:]:
+        for leaf in config_changes(runs[0].config, run.config):
+            if leaf.path != "seed" and leaf.leaf_class is not LeafClass.IO:
+                what = f"{name}'s repeats differ in {leaf.path}"
+                told = leaf.before or "-", leaf.after or "-"
+                found.setdefault(what, Difference(what, *told, Kind.CONFOUNDER))
+        for difference in differences(runs[0], run, changes=[], by_ref=False):
+            is_told = difference.kind is Kind.CONFOUNDER and difference.what not in ("seed", "host")
+            if is_told and not difference.what.startswith("host."):
+                what = f"{name}'s repeats differ in {difference.what}"
+                found.setdefault(what, replace(difference, what=what))
+    return list(found.values())
+
+
 def incomparable_time(a: Run, b: Run) -> str:
     """Return why times of the two cannot be compared at all; empty where they can."""
     for fact in ("platform", "device_kind", "device_count"):
@@ -110,6 +127,18 @@ def _differ(a: Run, b: Run, fact: str) -> bool:
     data = [run.env.get("data") for run in (a, b)]
     of_a, of_b = (facts.get(fact) if isinstance(facts, dict) else None for facts in data)
     return of_a is not None and of_b is not None and of_a != of_b
+
+
+def ran_one_after_other(a: Sequence[Run], b: Sequence[Run]) -> bool:
+    """Return whether every run of one side began before any of the other, of several per side.
+
+    Then a drift of the machine is in the difference; runs in turns (A B A B) would cancel it.
+    """
+    starts = [[run.env.get("started_unix_seconds") for run in side] for side in (a, b)]
+    times_a, times_b = ([t for t in side if isinstance(t, (int, float))] for side in starts)
+    if len(times_a) < 2 or len(times_b) < 2:
+        return False
+    return max(times_a) < min(times_b) or max(times_b) < min(times_a)
 
 
 def platform(run: Run) -> str:

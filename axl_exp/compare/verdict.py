@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from axl_exp.compare.floors import Floor
+from axl_exp.compare.repeats import Equivalence, RunTest
 from axl_exp.compare.statistics import Interval
 
 EXIT_NO_REGRESSION = 0
@@ -37,13 +39,24 @@ class MetricResult:
         name: As people call it.
         key: Its key in metrics.jsonl.
         better: The direction of improvement.
-        a: A's value; None where it has none.
+        a: A's value, the mean over its runs; None where it has none.
         b: B's value.
-        interval: 95 % interval of `relative`, where the runs' own noise gives one.
+        interval: 95 % interval of `relative`: by the runs where they were repeated, else by the
+            noise inside one run of each side.
         state: The verdict.
         reason: Why that verdict.
         window: The steps that the values are of.
         formula: How a value is made of the records.
+        figure: What noise floors call it.
+        a_runs: A's value, run by run.
+        b_runs: B's.
+        floor: The noise floor that stands beside it; None where nothing was judged.
+        test: The test over repeated runs; None with fewer than three per side.
+        p_adjusted: `test.p` after Holm's correction over all tests of the command.
+        equivalence: Whether "no change" was shown, where a margin was declared.
+        more_runs: How many more runs per side would find a change of 1 % with a power of 90 %; None
+            where no spread is known.
+        follows: The figure that this one says in other words, whose verdict is its; else empty.
     """
 
     name: str
@@ -56,6 +69,15 @@ class MetricResult:
     window: str
     formula: str
     interval: Interval | None = None
+    figure: str = ""
+    a_runs: tuple[float, ...] = ()
+    b_runs: tuple[float, ...] = ()
+    floor: Floor | None = None
+    test: RunTest | None = None
+    p_adjusted: float | None = None
+    equivalence: Equivalence | None = None
+    more_runs: int | None = None
+    follows: str = ""
 
     @property
     def delta(self) -> float | None:
@@ -64,8 +86,9 @@ class MetricResult:
 
     @property
     def relative(self) -> float | None:
-        """B / A - 1: 0.02 is 2 % more."""
-        return None if self.a is None or self.b is None or self.a == 0 else self.b / self.a - 1
+        """(B - A) / |A|: 0.02 is 2 % more."""
+        delta = self.delta
+        return None if delta is None or not self.a else delta / abs(self.a)
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,8 @@ def overall(
     """Return the verdict over all metrics: one that is worse makes it a regression.
 
     Where nothing can be compared, that is the verdict. What cannot be compared is always named.
+    Where a margin was declared, "no change" must be shown of every metric that is not better: else
+    the data are not enough.
 
     Args:
         results: All metrics.
@@ -110,6 +135,14 @@ def overall(
         sentences.append(f"better: {_names(better)}")
     if not sentences:
         sentences.append("no difference beyond noise")
+    shown = [r for r in results if r.equivalence and r.equivalence.accepted]
+    unshown = [r for r in results if r.equivalence and not r.equivalence.accepted]
+    unshown = [r for r in unshown if r.state is State.WITHIN_NOISE]
+    for told, group in (("equivalent", shown), ("not shown to be equivalent", unshown)):
+        if group and group[0].equivalence:
+            margin = 100 * group[0].equivalence.margin
+            names = ", ".join(result.name for result in group)
+            sentences.append(f"{told} within {margin:g} %: {names}")
     if identical_losses:
         sentences.append(f"losses are {identical_losses}")
     if missing:
@@ -117,8 +150,15 @@ def overall(
     if confounders:
         sentences.append(f"confounded by {_first(confounders)}")
     state = State.WORSE if worse else State.BETTER if better else State.WITHIN_NOISE
-    code = EXIT_REGRESSION if worse else EXIT_NO_REGRESSION
+    code = EXIT_NOT_COMPARABLE if unshown else EXIT_NO_REGRESSION
+    code = EXIT_REGRESSION if worse else code
     return Verdict(state, "; ".join(sentences), code)
+
+
+def worst_exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Return the exit code over several comparisons: a regression, else what cannot be told."""
+    codes = [verdict.exit_code for verdict in verdicts]
+    return EXIT_REGRESSION if EXIT_REGRESSION in codes else max(codes)
 
 
 def _first(names: Sequence[str], *, limit: int = 3) -> str:

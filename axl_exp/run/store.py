@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -32,6 +32,11 @@ _CREATE = """CREATE TABLE IF NOT EXISTS runs_1 (
     run_dir TEXT PRIMARY KEY, config TEXT NOT NULL, branch TEXT, "commit" TEXT,
     started_unix_seconds REAL NOT NULL, status TEXT NOT NULL)"""
 
+# Figures stay when the run directory goes: they are what noise floors are made of.
+_CREATE_FIGURES = """CREATE TABLE IF NOT EXISTS figures_1 (
+    run_dir TEXT NOT NULL, config TEXT NOT NULL, hardware TEXT NOT NULL, code TEXT NOT NULL,
+    seed TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (run_dir, name))"""
+
 
 class RunStoreError(UserError):
     """The run store cannot be opened."""
@@ -47,6 +52,25 @@ class StoredRun:
     commit: str | None
     started_unix_seconds: float
     status: str  # finished | stopped | failed | unfinished
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """One figure of one finished run.
+
+    Attributes:
+        hardware: What it ran on, in words.
+        code: A digest of all that makes two runs repeats of each other, but the seed.
+        seed: As text.
+    """
+
+    run_dir: str
+    config: str
+    hardware: str
+    code: str
+    seed: str
+    name: str
+    value: float
 
 
 class RunStore:
@@ -107,6 +131,32 @@ class RunStore:
             if os.path.isfile(RunDir(Path(run.run_dir)).env)
         ]
 
+    def keep_figures(self, figures: Iterable[RunFigure]) -> None:
+        """Keep the figures of finished runs; those of the same run and name are replaced.
+
+        Raises:
+            RunStoreError: The store cannot be opened or written.
+        """
+        with self._connect() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO figures_1 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [astuple(figure) for figure in figures],
+            )
+
+    def figures(self, *, config: str | None = None, hardware: str | None = None) -> list[RunFigure]:
+        """Return every figure kept of a config and a hardware; of all where they are None.
+
+        Raises:
+            RunStoreError: The store cannot be opened.
+        """
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT * FROM figures_1 WHERE (:config IS NULL OR config = :config) "
+                "AND (:hardware IS NULL OR hardware = :hardware) ORDER BY name, code, run_dir",
+                {"config": config, "hardware": hardware},
+            ).fetchall()
+        return [RunFigure(*row) for row in rows]
+
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         """Open the index for one transaction; set a corrupt file aside and begin a new one."""
@@ -131,6 +181,7 @@ class RunStore:
         try:
             with connection:
                 connection.execute(_CREATE)
+                connection.execute(_CREATE_FIGURES)
                 (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if state != "ok":
                     raise sqlite3.DatabaseError(state)

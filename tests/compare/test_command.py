@@ -14,7 +14,7 @@ import pytest
 from axl_exp.compare.__main__ import main
 from axl_exp.compare.comparison import compare
 from axl_exp.compare.show import show
-from axl_exp.compare.sides import Side
+from axl_exp.compare.sides import Side, Source, load_side
 from axl_exp.report.terminal import make_console
 from axl_exp.run.layout import RunDir
 
@@ -22,6 +22,8 @@ SAME = """\
 ≈ no difference beyond noise; losses are identical to the bit
   A  a
   B  b
+  note: A and B ran the same code and config on the same hardware: any
+difference is noise
 
 Validity: the environments are the same
 
@@ -44,15 +46,16 @@ peak memory (bytes)    1.00 GiB  1.00 GiB      +0.00 %  ≈ within noise
                          1-60: 59 steady in A, 59 in B; 95th percentile of
                          perf/step_seconds over the steps whose time/class is
                          steady
-  tokens/s               +0.00 to +0.00 % by the noise inside each run; steps
-                         1-60: 59 steady in A, 59 in B; median of
-                         perf/tokens_per_second over the steps whose time/class
-                         is steady
+  tokens/s               as step time, median (s); +0.00 to +0.00 % by the noise
+                         inside each run; steps 1-60: 59 steady in A, 59 in B;
+                         median of perf/tokens_per_second over the steps whose
+                         time/class is steady
   peak memory (bytes)    within the assumed run-to-run floor of 1 %; the last
                          launch, whole; peak_memory_bytes of summary.json: of
                          one device; on a CPU, of the process
-  One run per side and no repeated runs of one commit stored: floors are
-assumed, not measured, and drift between runs is in no interval.
+  Fewer than three runs per side, and no three runs of one code stored: floors
+are assumed, not measured, and drift between runs is in no interval.
+  How many more runs would detect 1 % is not known before 3 per side ran.
 
 Where the time went, over the steps that both have
                          A            B  B - A
@@ -104,9 +107,9 @@ optimizer  learner.learning_rate          0.001  0.002
 def shown(monkeypatch: pytest.MonkeyPatch, a: RunDir, b: RunDir) -> str:
     """Return what is printed at 80 columns, without spaces at the ends of lines."""
     monkeypatch.chdir(a.path.parent)
-    sides = [Side(run.path.name, RunDir(Path(run.path.name))) for run in (a, b)]
+    sides = [Side(name, (Source((Path(name),)),)) for name in (a.path.name, b.path.name)]
     out = io.StringIO()
-    show(compare(*sides), make_console(out, width=80))
+    show(*compare([load_side(side) for side in sides]), make_console(out, width=80))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
@@ -263,7 +266,7 @@ def test_env_values_of_any_kind_are_data(make_run, capsys):
 def test_json_has_the_schema_and_says_what_the_terminal_says(worse, capsys):
     assert main([*(str(run.path) for run in worse), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert told["schema"] == "axl_exp.compare/1"
+    assert told["schema"] == "axl_exp.compare/2"
     assert told["verdict"]["state"] == "worse"
     assert told["verdict"]["exit_code"] == 1
     loss = told["metrics"][0]
@@ -271,7 +274,7 @@ def test_json_has_the_schema_and_says_what_the_terminal_says(worse, capsys):
     assert loss["relative"] == pytest.approx(0.02)
     assert told["losses"]["parting"]["step"] == 2
     assert told["losses"]["cause"]["class"] == "UPDATE"
-    assert told["b"]["status"] == "stopped"
+    assert told["b"]["runs"][0]["status"] == "stopped"
     assert {
         "intent": "changed",
         "path": "learner.learning_rate",
@@ -285,12 +288,13 @@ def test_the_fields_of_the_json_are_frozen(make_run, capsys):
     main([str(make_run("a").path), str(make_run("b").path), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert list(told) == [
-        *("schema", "verdict", "a", "b", "notes", "differences"),
+        *("schema", "verdict", "margin", "a", "b", "notes", "differences"),
         *("metrics", "time", "losses", "config", "checks", "theirs"),
     ]
     assert set(told["metrics"][0]) == {
         *("name", "key", "better", "a", "b", "delta", "relative", "interval"),
-        *("state", "reason", "window", "formula"),
+        *("state", "reason", "window", "formula", "figure", "a_runs", "b_runs", "floor"),
+        *("floor_relative", "test", "p_adjusted", "equivalence", "more_runs", "follows"),
     }
 
 

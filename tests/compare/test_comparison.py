@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from axl_exp.compare.comparison import Comparison, compare
-from axl_exp.compare.sides import Side
+from axl_exp.compare.sides import Side, Source, load_side
 from axl_exp.compare.validity import Kind
 from axl_exp.compare.verdict import MetricResult, State
 from axl_exp.run.files import write_json
@@ -18,7 +18,9 @@ from axl_exp.run.metrics import MetricsWriter
 
 
 def compared(a: RunDir, b: RunDir, **sides) -> Comparison:
-    return compare(Side("a", a, **sides), Side("b", b, **sides))
+    told = [Side(name, (Source((run.path,)),), **sides) for name, run in (("a", a), ("b", b))]
+    (comparison,) = compare([load_side(side) for side in told])
+    return comparison
 
 
 def metric(comparison: Comparison, name: str) -> MetricResult:

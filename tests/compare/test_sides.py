@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from axl_exp.compare.sides import NoSuchRunError, Side, choose_sides
+from axl_exp.compare.refs import NoSuchRunError
+from axl_exp.compare.sides import Side, Source, choose_sides, load_side
 from axl_exp.run.layout import RunDir
 from axl_exp.run.store import RunStore
 
@@ -21,13 +22,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
 
 
 def chosen(store: RunStore, *names: str) -> list[str]:
-    return [side.run_dir.path.name for side in choose_sides(names, store=store)]
+    """Return the name of the first run of each side."""
+    return [side.sources[0].paths[0].name for side in choose_sides(names, store=store)]
 
 
 def test_a_path_is_taken_as_it_is(store: RunStore, make_run):
     run_dir: RunDir = make_run("a")
     (side,) = choose_sides([str(run_dir.path)], store=store)
-    assert side == Side(str(run_dir.path), run_dir)
+    assert side == Side(str(run_dir.path), (Source((run_dir.path,)),))
 
 
 def test_a_branch_and_a_commit_mean_their_newest_finished_run(store: RunStore, make_run):
@@ -121,3 +123,40 @@ def test_an_unknown_name_gets_the_nearest(store: RunStore, make_run):
 def test_strange_names_are_no_runs(store: RunStore, name: str):
     with pytest.raises(NoSuchRunError, match="The store has no runs yet"):
         choose_sides([name, name], store=store)
+
+
+def test_a_branch_with_several_runs_of_one_code_is_its_repeats(store: RunStore, make_run):
+    for i in range(3):
+        store.record(make_run(f"r{i}", git=MAIN, started_unix_seconds=float(i)))
+    store.record(make_run("other", git=MAIN, started_unix_seconds=0.5, config="model.dim: 512\n"))
+    store.record(make_run("feature", git=FEATURE))
+    side, feature = (load_side(side) for side in choose_sides(["main", "feat/x"], store=store))
+    assert [run.run_dir.path.name for run in side.runs] == ["r2", "r1", "r0"]
+    assert side.notes == ["main: 3 finished runs of that code are its repeats"]
+    assert len(feature.runs) == 1
+
+
+def test_repeats_are_told_by_commas_names_patterns_and_again(store: RunStore, make_run, tmp_path):
+    for name in ("x0", "x1", "y"):
+        make_run(name)
+    paths = [str(tmp_path / name) for name in ("x0", "x1", "y")]
+    for words in (
+        [",".join(paths[:2]), paths[2]],
+        [f"main={paths[0]},{paths[1]}", f"feat={paths[2]}"],
+        [f"main={paths[0]}", f"feat={paths[2]}", f"main={paths[1]}"],
+        [f"{tmp_path}/x*", paths[2]],
+    ):
+        sides = choose_sides(words, store=store)
+        assert [len(side.sources) for side in sides] == [2, 1], words
+
+
+def test_one_of_several_words_that_is_no_path_is_named(store: RunStore, make_run):
+    path = make_run("a").path
+    for words in (f"{path},nowhere", f"x={path},nowhere", f"{path}+nowhere"):
+        with pytest.raises(NoSuchRunError, match="nowhere does not exist"):
+            choose_sides([words, str(path)], store=store)
+
+
+def test_a_path_given_twice_is_two_sides(store: RunStore, make_run):
+    path = str(make_run("a").path)
+    assert len(choose_sides([path, path, path], store=store)) == 3

@@ -19,12 +19,12 @@ _PATH_KEY = re.compile(r"[A-Za-z_]\w*")
 
 
 def metrics_of(log: Log) -> Metrics:
-    """Return the columns of a log under our names; the notes of the log grow by what was chosen."""
+    """Return the columns of a log under our names; what was chosen stands in its `column_notes`."""
     ordered = order(log.rows)
     times = step_times(log, ordered)
     metrics = Metrics(log.path, num_records=len(log.rows))
     metrics.numbers.update(series(log.rows, ordered))
-    log.notes.extend(ordered.notes)
+    log.column_notes = list(ordered.notes)
     evals = order(log.evals)
     metrics.numbers.update(series(log.evals, evals))
     _add_times(metrics, log, ordered, times)
@@ -47,11 +47,11 @@ def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -
     ):
         if what in times.waits:
             metrics.numbers[key] = Series(steps, times.waits[what])
-    log.notes.append(f"step times: {times.told}")
+    log.column_notes.append(f"step times: {times.told}")
     rate = metrics.numbers.get("printed/tokens_per_second_per_device")
     if log.format == "torchtitan" and rate is not None:
         metrics.numbers["perf/tokens_per_second"] = rate
-        log.notes.append("tokens/s are those of one device")
+        log.column_notes.append("tokens/s are those of one device")
         return
     num_devices = log.facts.get("hardware", {}).get("device_count")
     is_good = known & (times.seconds > 0) & (times.classes == STEADY)

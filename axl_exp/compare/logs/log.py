@@ -57,6 +57,7 @@ class Rows:
         cells: name -> pieces of (rows, values). A metric that a record lacks has no cell: missing
             is not NaN.
         quanta: name -> the unit in the last place printed, the coarsest one seen.
+        are_pieces: Whether the sources are pieces of one run, one after the other.
     """
 
     steps: np.ndarray
@@ -66,6 +67,7 @@ class Rows:
     source_names: list[str]
     cells: dict[str, list[tuple[np.ndarray | range, np.ndarray]]]
     quanta: dict[str, float]
+    are_pieces: bool = False
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -82,6 +84,7 @@ class Log:
         not_understood: Text that looks like a metric and was not read: (line, text), the first few.
         num_not_understood: How many such there are.
         notes: What a reader must know of the numbers.
+        column_notes: What was chosen when the records became columns.
         trace: Events of a pipeline schedule: (rank, pass, start or finished, tensor).
         failure: The error that ended the run, empty where none is told.
         has_ended: Whether the log tells that the run came to its end.
@@ -100,6 +103,7 @@ class Log:
     trace: list[tuple[int, str, str, int]] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    column_notes: list[str] = field(default_factory=list)
     not_understood: list[tuple[int, str]] = field(default_factory=list)
     num_not_understood: int = 0
     failure: str = ""

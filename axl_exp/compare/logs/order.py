@@ -18,8 +18,8 @@ class Ordered:
     Attributes:
         rows: Indices into the log's rows; each step once, its last record.
         every: As `rows`, with all records of a step: one may tell what another does not.
-        follows: For each, whether it was printed right after the one before it: False at the
-            start, after a hole that a restart made, and where two pieces meet.
+        follows: For each, whether it was printed right after the one before it, by the same
+            writer: False at the start, after a hole that a restart made, and where pieces meet.
         notes: What was chosen and left out, in words.
         source: Who printed them.
     """
@@ -33,7 +33,7 @@ class Ordered:
 
 def order(rows: Rows) -> Ordered:
     """Return the rows that count: of one host, with restarts folded."""
-    chosen, source, notes = _one_host(rows)
+    chosen, source, notes = one_host(rows)
     steps = rows.steps[chosen]
     back = np.flatnonzero(steps[1:] < steps[:-1]) + 1
     is_kept = _not_void(steps, back)
@@ -47,8 +47,9 @@ def order(rows: Rows) -> Ordered:
     kept = np.flatnonzero(is_kept)
     is_last = np.append(steps[kept][1:] != steps[kept][:-1], True)[: len(kept)]
     every, kept = kept, kept[is_last]
-    segment = np.searchsorted(back, kept, side="right")
-    follows = np.append(False, segment[1:] == segment[:-1])[: len(kept)]
+    segment, writer = np.searchsorted(back, kept, side="right"), rows.sources[chosen][kept]
+    is_same = (segment[1:] == segment[:-1]) & (writer[1:] == writer[:-1])
+    follows = np.append(False, is_same)[: len(kept)]
     return Ordered(chosen[kept], chosen[every], follows, notes, source)
 
 
@@ -62,7 +63,7 @@ def _not_void(steps: np.ndarray, back: np.ndarray) -> np.ndarray:
     return steps < limits[piece]
 
 
-def _one_host(rows: Rows) -> tuple[np.ndarray, str, list[str]]:
+def one_host(rows: Rows) -> tuple[np.ndarray, str, list[str]]:
     """Return the rows of one host, its name, and what is to be said of the others.
 
     Writers whose records are interleaved are hosts of one run; writers one after the other are
@@ -70,7 +71,7 @@ def _one_host(rows: Rows) -> tuple[np.ndarray, str, list[str]]:
     """
     every = np.arange(len(rows))
     names = rows.source_names
-    if len(names) <= 1:
+    if len(names) <= 1 or rows.are_pieces:
         return every, names[0] if names else "", []
     spans = [np.flatnonzero(rows.sources == k)[[0, -1]] for k in range(len(names))]
     ordered = sorted(spans, key=lambda span: span[0])
@@ -108,6 +109,14 @@ def column(rows: Rows, key: str) -> np.ndarray:
     return values
 
 
+def present(rows: Rows, key: str) -> np.ndarray:
+    """Return a mask of the rows that have a metric, be it NaN."""
+    has = np.zeros(len(rows), dtype=bool)
+    for where, _ in rows.cells.get(key, []):
+        has[_index(where)] = True
+    return has
+
+
 def _index(where: np.ndarray | range) -> np.ndarray | slice:
     return slice(where.start, where.stop) if isinstance(where, range) else where
 
@@ -118,11 +127,8 @@ def series(rows: Rows, ordered: Ordered) -> dict[str, Series]:
     Where two records of one step tell it, the later one counts; how many is added to the notes.
     """
     found, num_repeated = {}, 0
-    for key, pieces in rows.cells.items():
-        has = np.zeros(len(rows), dtype=bool)
-        for where, _ in pieces:
-            has[_index(where)] = True
-        chosen = ordered.every[has[ordered.every]]
+    for key in rows.cells:
+        chosen = ordered.every[present(rows, key)[ordered.every]]
         steps = rows.steps[chosen]
         is_last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
         num_repeated += int(np.count_nonzero(~is_last))

@@ -177,7 +177,9 @@ def test_steps_trained_again_count_once_and_are_told(maxtext):
     text = maxtext(steps=[*range(12), *range(8, 20)])
     log, metrics = read(text)
     assert metrics.numbers["train/loss"].steps.tolist() == list(range(20))
-    assert any("the step goes back 1 times (to 8)" in note for note in log.notes)
+    assert any(
+        "the step goes back 1 times (to 8)" in note for note in (*log.notes, *log.column_notes)
+    )
     assert metrics.labels["time/class"].values[8] == "restart"
 
 
@@ -186,8 +188,10 @@ def test_of_several_hosts_one_counts_and_agreement_is_told(maxtext):
     both = [f"{rank}: {line}" for line in lines for rank in (3, 1)]
     log, metrics = read("\n".join(both))
     assert same(metrics, read("\n".join(lines))[1], keys=KEYS[:3])
-    assert any("2 hosts or ranks in one file" in note for note in log.notes)
-    assert any("the others print the same losses" in note for note in log.notes)
+    assert any("2 hosts or ranks in one file" in note for note in (*log.notes, *log.column_notes))
+    assert any(
+        "the others print the same losses" in note for note in (*log.notes, *log.column_notes)
+    )
 
 
 # -- What is not a number ---------------------------------------------------------------------

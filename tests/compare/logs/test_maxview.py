@@ -9,7 +9,7 @@ import pytest
 
 from axl_exp.compare.__main__ import main
 from axl_exp.compare.comparison import compare
-from axl_exp.compare.sides import choose_sides
+from axl_exp.compare.sides import choose_sides, load_side
 from axl_exp.compare.verdict import State
 from axl_exp.run.store import RunStore
 
@@ -21,7 +21,9 @@ ASYNC = SEEDS / "maxview_checkpoint_async.txt"
 
 def compared(*names):
     names = [str(name) for name in names]
-    return compare(*choose_sides(names, store=RunStore()))
+    sides = choose_sides(names, store=RunStore())
+    (comparison,) = compare([load_side(side) for side in sides])
+    return comparison
 
 
 def metric(found, name):
@@ -98,7 +100,7 @@ def test_async_step_7_is_impossible_and_step_6_is_taken_apart():
 def test_the_json_holds_the_whole_log(capsys):
     assert main([str(INT8), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    log = told["a"]["log"]
+    log = told["a"]["runs"][0]["log"]
     assert len(log["parameters"]) == 12
     assert log["parameters"]["params/params/token_embedder/embedding"]["shape"] == (
         "float32[32000,2048]"

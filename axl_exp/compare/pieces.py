@@ -1,0 +1,64 @@
+"""Which of several paths are pieces of one run, and those pieces as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from axl_exp.compare.load import NotARunError, Run, run_of_log
+from axl_exp.compare.logs.merge import are_hosts, is_restart, merge_logs
+from axl_exp.compare.logs.tensorboard import event_files
+from axl_exp.run.layout import RunDir
+
+_LOG_SUFFIXES = (".log", ".txt", ".out", ".err")
+
+
+def log_files(directory: Path) -> tuple[Path, ...]:
+    """Return the logs in a directory that is no run, by name; empty where it holds none."""
+    if not directory.is_dir() or RunDir(directory).is_run() or event_files(directory):
+        return ()
+    found = (path for path in sorted(directory.iterdir()) if path.suffix in _LOG_SUFFIXES)
+    return tuple(path for path in found if path.is_file() and path.stat().st_size)
+
+
+def merge_pieces(runs: Sequence[Run]) -> Run:
+    """Return several logs of one run as one run.
+
+    Raises:
+        NotARunError: One of them is no log: run directories and metrics files are whole runs.
+    """
+    for run in runs:
+        if run.log is None:
+            raise NotARunError(
+                f"{run.run_dir.path} is no log, so it is no piece of a run: "
+                "write repeats with a comma, RUN,RUN."
+            )
+    return run_of_log(merge_logs([run.log for run in runs if run.log is not None]))
+
+
+def join_pieces(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs with logs of one run merged where the logs themselves show it, and notes.
+
+    Hosts tell other process indices, or print the same losses at the same time. A restart begins in
+    the middle of the run before it. All else are repeats.
+    """
+    groups: list[list[Run]] = []
+    for run in runs:
+        for group in groups:
+            if any(_is_piece(other, run) for other in group):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    merged = [group[0] if len(group) == 1 else merge_pieces(group) for group in groups]
+    if len(groups) == 1:
+        return merged, []
+    return merged, [f"{len(groups)} runs are repeats of each other"]
+
+
+def _is_piece(a: Run, b: Run) -> bool:
+    return (
+        a.log is not None
+        and b.log is not None
+        and (are_hosts(a.log, b.log) or is_restart(a.log, b.log))
+    )

@@ -91,7 +91,8 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     """
     if name == "xla":
         return Backend("xla", "as attention.backend says")
-    kernel = name if name in _OBSTACLE_TO else _kernel_of(case.platform)
+    is_named = name == "cudnn" or name == "splash"
+    kernel = name if is_named else _kernel_of(case.platform)
     if kernel is None:
         if name == "flash":
             raise BackendError(
@@ -109,7 +110,7 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     )
 
 
-def _kernel_of(platform: str) -> Any:
+def _kernel_of(platform: str) -> Literal["cudnn", "splash"] | None:
     return "splash" if platform == "tpu" else "cudnn" if platform in _GPU else None
 
 

@@ -207,13 +207,13 @@ devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4").
 mesh = Mesh(np.array(devices).reshape(1, 1, 1, 4, 1, 2), MESH_AXES, axis_types=(AxisType.Auto,) * 6)
 cfg = CausalLM.default_config()
 cfg.decoder.set(vocab_size=64, dim=256)
-cfg.decoder.transformer.num_layers = 1
+cfg.decoder.transformer.num_layers = 2
 layer = cfg.decoder.transformer.layer
 layer.feed_forward.hidden_dim = 64
-attention = layer.self_attention.attention.set(num_heads=4, sliding_window=300, logit_cap=30.0)
+attention = layer.self_attention.attention.set(num_heads=4, sliding_window=100, logit_cap=30.0)
 attention.input_linear.input_linear.num_kv_heads = 2
 over_batch = NamedSharding(mesh, P(("data", "expert", "fsdp")))
-ids = jax.ShapeDtypeStruct((8, 512), jnp.int32, sharding=over_batch)
+ids = jax.ShapeDtypeStruct((8, 128), jnp.int32, sharding=over_batch)
 batch = dict.fromkeys(("inputs", "targets", "positions", "segment_ids"), ids)
 whole = NamedSharding(mesh, P())
 replicated = lambda p: jax.ShapeDtypeStruct(p.shape, jnp.bfloat16, sharding=whole)

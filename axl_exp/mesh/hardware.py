@@ -7,6 +7,10 @@ no entry: its peak depends on clock, vector width and neighbours, so MFU is not 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+
+# The share of a GPU's memory that a launch lets JAX take (its own default is 0.75).
+GPU_MEMORY_SHARE = 0.92
 
 _TERA = 10**12
 _GIGA = 10**9
@@ -14,6 +18,20 @@ _GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
+class Ici:
+    """The wires between the chips of a TPU slice: a grid, closed to a torus where it is long."""
+
+    bytes_per_second: float
+    """Of one link, one way; a chip has two links along each dim of the grid."""
+
+    grids: Mapping[int, tuple[int, ...]]
+    """The grid of a slice by its number of chips: `{256: (16, 16)}`."""
+
+    wraps_from: int
+    """Dims of at least this length, and a multiple of it, are rings; shorter ones are lines."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
     """One accelerator as JAX sees it: one device."""
 
@@ -40,10 +58,56 @@ class Chip:
     aliases: tuple[str, ...] = ()
     """Other names in selectors: product names and machine types that hold this chip."""
 
+    usable_hbm_bytes: int
+    """What a program may use of it: what libtpu names as available when one does not fit, for a GPU
+    the share that JAX takes at the start (0.75 by default; our launches and rules set 0.92)."""
+
+    ici: Ici | None = None
+    """How a slice of TPUs is wired; None for a GPU."""
+
+    node_devices: int
+    """Chips of one host: the GPUs that NVLink joins, the TPUs that share network cards."""
+
+    nvlink_bytes_per_second: float = 0.0
+    """Between the GPUs of a node, out of each of them, one way."""
+
+    network_bytes_per_second: float
+    """Between slices or nodes, out of each chip, one way."""
+
     named_cores: int = 1
     """What the number in a selector counts per chip: Google names v4 and v5p slices by TensorCores,
     two per chip, though JAX sees one device per chip (megacore)."""
 
+
+def _gpu_share(hbm_bytes: int) -> int:
+    return int(GPU_MEMORY_SHARE * hbm_bytes)
+
+
+# The shapes of slices that Google Cloud offers ("TPU v4", "v5e", "v5p", "v6e": configurations).
+_GRIDS_2D = {
+    1: (1, 1),
+    4: (2, 2),
+    8: (2, 4),
+    16: (4, 4),
+    32: (4, 8),
+    64: (8, 8),
+    128: (8, 16),
+    256: (16, 16),
+}
+_GRIDS_3D = {
+    4: (2, 2, 1),
+    8: (2, 2, 2),
+    16: (2, 2, 4),
+    32: (2, 4, 4),
+    64: (4, 4, 4),
+    128: (4, 4, 8),
+    256: (4, 8, 8),
+    512: (8, 8, 8),
+    1024: (8, 8, 16),
+    2048: (8, 16, 16),
+    4096: (16, 16, 16),
+}
+_GRIDS_V5P = _GRIDS_3D | {6144: (16, 16, 24)}
 
 _CLOUD_TPU = "Google Cloud, TPU documentation, system architecture of TPU "
 _NVIDIA = "NVIDIA datasheet, "
@@ -56,7 +120,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=32 * _GIB,
         hbm_bytes_per_second=1228 * _GIGA,
         device_kinds=("TPU v4",),
-        source=_CLOUD_TPU + "v4: 275 TFLOPs, 32 GiB; 1228 GBps in its comparison with v5p",
+        usable_hbm_bytes=int(30.75 * _GIB),
+        ici=Ici(50 * _GIGA, _GRIDS_3D, wraps_from=4),
+        node_devices=4,
+        network_bytes_per_second=6.25 * _GIGA,
+        source=_CLOUD_TPU
+        + "v4: 275 TFLOPs, 32 GiB; 1228 GBps in its comparison with v5p"
+        + "; 6 links of 50 GB/s: Jouppi et al. 2023, arXiv:2304.01433; network as of v5p, assumed",
         named_cores=2,
     ),
     Chip(
@@ -66,7 +136,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=16 * _GIB,
         hbm_bytes_per_second=819 * _GIGA,
         device_kinds=("TPU v5 lite", "TPU v5e"),
-        source=_CLOUD_TPU + "v5e: 197 TFLOPs, 16 GB, 819 GBps",
+        usable_hbm_bytes=int(15.75 * _GIB),
+        ici=Ici(50 * _GIGA, _GRIDS_2D, wraps_from=16),
+        node_devices=8,
+        network_bytes_per_second=3.125 * _GIGA,
+        source=_CLOUD_TPU
+        + "v5e: 197 TFLOPs, 16 GB, 819 GBps"
+        + "; ICI 400 GBps both ways over 4 ports; 2 x 100 Gbps per host of 8",
         aliases=("v5litepod",),
     ),
     Chip(
@@ -76,7 +152,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=95 * _GIB,
         hbm_bytes_per_second=2765 * _GIGA,
         device_kinds=("TPU v5", "TPU v5p"),
-        source=_CLOUD_TPU + "v5p: 459 TFLOPs, 95 GB, 2765 GBps",
+        usable_hbm_bytes=int(95.74 * _GIB),
+        ici=Ici(100 * _GIGA, _GRIDS_V5P, wraps_from=4),
+        node_devices=4,
+        network_bytes_per_second=6.25 * _GIGA,
+        source=_CLOUD_TPU
+        + "v5p: 459 TFLOPs, 95 GB, 2765 GBps"
+        + "; ICI 1200 GBps both ways over 6 ports; DCN 50 Gbps per chip",
         named_cores=2,
     ),
     Chip(
@@ -86,7 +168,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=32 * _GIB,
         hbm_bytes_per_second=1640 * _GIGA,
         device_kinds=("TPU v6 lite", "TPU v6e"),
-        source=_CLOUD_TPU + "v6e (Trillium): 918 TFLOPs, 32 GB, 1640 GBps",
+        usable_hbm_bytes=int(31.25 * _GIB),
+        ici=Ici(100 * _GIGA, _GRIDS_2D, wraps_from=16),
+        node_devices=8,
+        network_bytes_per_second=12.5 * _GIGA,
+        source=_CLOUD_TPU
+        + "v6e (Trillium): 918 TFLOPs, 32 GB, 1640 GBps"
+        + "; ICI 3200 Gbps one way over 4 ports; 4 x 200 Gbps per host of 8",
     ),
     Chip(
         name="a100",
@@ -95,7 +183,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=80 * _GIB,
         hbm_bytes_per_second=2039 * _GIGA,
         device_kinds=("NVIDIA A100-SXM4-80GB",),
-        source=_NVIDIA + "A100 80GB SXM: 312 TFLOPS, 80 GB HBM2e, 2039 GB/s",
+        usable_hbm_bytes=_gpu_share(80 * _GIB),
+        node_devices=8,
+        nvlink_bytes_per_second=300 * _GIGA,
+        network_bytes_per_second=25 * _GIGA,
+        source=_NVIDIA
+        + "A100 80GB SXM: 312 TFLOPS, 80 GB HBM2e, 2039 GB/s"
+        + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
         aliases=("p4de.24xlarge", "a2-ultragpu-8g"),
     ),
     Chip(
@@ -105,7 +199,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=40 * _GIB,
         hbm_bytes_per_second=1555 * _GIGA,
         device_kinds=("NVIDIA A100-SXM4-40GB",),
-        source=_NVIDIA + "A100 40GB SXM: 312 TFLOPS, 40 GB HBM2, 1555 GB/s",
+        usable_hbm_bytes=_gpu_share(40 * _GIB),
+        node_devices=8,
+        nvlink_bytes_per_second=300 * _GIGA,
+        network_bytes_per_second=25 * _GIGA,
+        source=_NVIDIA
+        + "A100 40GB SXM: 312 TFLOPS, 40 GB HBM2, 1555 GB/s"
+        + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
         aliases=("p4d.24xlarge", "a2-highgpu-8g"),
     ),
     Chip(
@@ -115,7 +215,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=80 * _GIB,
         hbm_bytes_per_second=3352 * _GIGA,
         device_kinds=("NVIDIA H100 80GB HBM3",),
-        source=_NVIDIA + "H100 SXM: 1979 TFLOPS with sparsity, 80 GB HBM3, 3.35 TB/s",
+        usable_hbm_bytes=_gpu_share(80 * _GIB),
+        node_devices=8,
+        nvlink_bytes_per_second=450 * _GIGA,
+        network_bytes_per_second=50 * _GIGA,
+        source=_NVIDIA
+        + "H100 SXM: 1979 TFLOPS with sparsity, 80 GB HBM3, 3.35 TB/s"
+        + "; NVLink 900 GB/s both ways; DGX H100: 400 Gb/s per GPU",
         aliases=("p5.48xlarge", "a3-highgpu-8g", "a3-megagpu-8g"),
     ),
     Chip(
@@ -125,7 +231,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=141 * _GIGA,
         hbm_bytes_per_second=4800 * _GIGA,
         device_kinds=("NVIDIA H200",),
-        source=_NVIDIA + "H200 SXM: 1979 TFLOPS with sparsity, 141 GB HBM3e, 4.8 TB/s",
+        usable_hbm_bytes=_gpu_share(141 * _GIGA),
+        node_devices=8,
+        nvlink_bytes_per_second=450 * _GIGA,
+        network_bytes_per_second=50 * _GIGA,
+        source=_NVIDIA
+        + "H200 SXM: 1979 TFLOPS with sparsity, 141 GB HBM3e, 4.8 TB/s"
+        + "; NVLink 900 GB/s both ways; DGX H200: 400 Gb/s per GPU",
         aliases=("p5e.48xlarge", "p5en.48xlarge", "a3-ultragpu-8g"),
     ),
     Chip(
@@ -135,7 +247,13 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes=180 * _GIGA,
         hbm_bytes_per_second=8000 * _GIGA,
         device_kinds=("NVIDIA B200",),
-        source=_NVIDIA + "B200 in HGX B200: 4.5 PFLOPS with sparsity, 180 GB HBM3e, 8 TB/s",
+        usable_hbm_bytes=_gpu_share(180 * _GIGA),
+        node_devices=8,
+        nvlink_bytes_per_second=900 * _GIGA,
+        network_bytes_per_second=50 * _GIGA,
+        source=_NVIDIA
+        + "B200 in HGX B200: 4.5 PFLOPS with sparsity, 180 GB HBM3e, 8 TB/s"
+        + "; NVLink 1.8 TB/s both ways; DGX B200: 400 Gb/s per GPU",
         aliases=("p6-b200.48xlarge", "a4-highgpu-8g"),
     ),
 )

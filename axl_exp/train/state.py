@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from axl_exp.model.dropout import is_random
 from axl_exp.model.sharding import mesh_is_split, param_partition_specs
@@ -75,7 +75,7 @@ class PureModel:
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(self._graph, state)
 
-    def param_shardings(self, mesh: Mesh) -> Params:
+    def param_shardings(self, mesh: Mesh | AbstractMesh) -> Params:
         """Return the NamedSharding of every parameter.
 
         Raises:
@@ -94,7 +94,9 @@ class PureModel:
         return jax.lax.with_sharding_constraint(params, specs)
 
 
-def abstract_train_state(model: PureModel, learner: Learner, mesh: Mesh) -> TrainState:
+def abstract_train_state(
+    model: PureModel, learner: Learner, mesh: Mesh | AbstractMesh
+) -> TrainState:
     """Return the state as `ShapeDtypeStruct`s with shardings; nothing is allocated.
 
     What the learner keeps for each parameter (its moments) is sharded like the parameter; the rest

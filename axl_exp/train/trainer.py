@@ -43,7 +43,7 @@ from axl_exp.train.step import compile_train_step, make_train_step
 from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trace import Tracer
 
-_BATCH_KEYS = ("inputs", "targets", "target_bytes", "segment_ids", "positions")
+BATCH_KEYS = ("inputs", "targets", "target_bytes", "segment_ids", "positions")
 
 
 class VocabularyError(UserError):
@@ -240,7 +240,7 @@ class SpmdTrainer(Configurable):
         cfg = self._config.input
         shape = (cfg.global_batch_size, cfg.max_sequence_length)
         leaf = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_sharding)
-        batch = dict.fromkeys(_BATCH_KEYS, leaf)
+        batch = dict.fromkeys(BATCH_KEYS, leaf)
         return compile_train_step(
             self.step, abstract_state=self.abstract_state, abstract_batch=batch, mesh=self.mesh
         )
@@ -257,4 +257,4 @@ class SpmdTrainer(Configurable):
     def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Lay this process's rows of a batch on its devices; does not wait for the copy."""
         layout = self._layouts[batch["inputs"].shape]
-        return layout.put({key: batch[key] for key in _BATCH_KEYS})
+        return layout.put({key: batch[key] for key in BATCH_KEYS})

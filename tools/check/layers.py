@@ -11,6 +11,7 @@ COMMANDS = (
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.compare.__main__",
+    "axl_exp.dryrun.__main__",
     "tools.bench.__main__",
 )
 
@@ -19,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("experiments",),
     ("mesh_rules",),
     ("axl_exp.launch", "axl_exp.golden", "axl_exp.compare.__main__"),
+    ("axl_exp.dryrun",),
     ("axl_exp.resolve",),
     ("axl_exp.registry", "axl_exp.train", "axl_exp.compare"),
     ("axl_exp.hugging_face",),
@@ -45,6 +47,7 @@ LIGHT = (
     "axl_exp.resolve",
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
+    "axl_exp.dryrun.__main__",
     "mesh_rules",
 )
 

@@ -1,0 +1,82 @@
+"""`python -m axl_exp.dryrun --config=fuji-7B-v2 --mesh=tpu-v5e-256`: know before you launch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from axl_exp.cli import CommandParser, run_command, split_overrides
+
+_EPILOG = """\
+levels:
+  plan     traces the step: shardings, memory, communication and the least time; seconds
+  compile  gives it to the compiler of the hardware, without that hardware; minutes
+
+Any field of the config is set by --config.<path>=<value>.
+
+exit codes: 0 it fits, 1 it (or one row of --all) does not, 2 usage, or it cannot be laid out
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags; overrides are taken out before it sees them."""
+    parser = CommandParser(
+        prog="python -m axl_exp.dryrun",
+        description="What a config needs on a hardware, told on a CPU: shardings, memory, "
+        "communication, time.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--config", help="name of a config; with --all a glob (default: all)")
+    parser.add_argument(
+        "--mesh", help="hardware selector, such as tpu-v5e-256; with --all a glob (default: all)"
+    )
+    parser.add_argument("--all", action="store_true", help="sweep configs and hardware, one table")
+    parser.add_argument("--level", choices=("plan", "compile"), default="plan")
+    parser.add_argument("--module", help="a module of your own with configs, beside the built-in")
+    parser.add_argument("--json", action="store_true", help="print all facts as JSON")
+    parser.add_argument("--md", action="store_true", help="print Markdown")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page too")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse flags and tell; returns the exit code."""
+    words, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    flags = parser.parse_args(words)
+    if not flags.all and not (flags.config and flags.mesh):
+        parser.error("--config and --mesh are needed, or --all")
+    if flags.json and flags.md:
+        parser.error("--json and --md exclude each other")
+    return run_command(lambda: _dry_run(flags, overrides), debug=flags.debug)
+
+
+def _dry_run(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
+    from axl_exp.config import Override
+    from axl_exp.dryrun.dry_run import dry_run
+    from axl_exp.dryrun.show import show
+    from axl_exp.report.terminal import make_console
+    from axl_exp.resolve import resolve
+
+    resolved = resolve(
+        flags.config,
+        selector=flags.mesh,
+        overrides=[Override(path, text) for path, text in overrides],
+        module=flags.module,
+    )
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    run = dry_run(resolved, level=flags.level)
+    if flags.json:
+        print(json.dumps(run.to_json(), indent=2))
+    else:
+        show(run, make_console())
+    return 0 if run.fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""The plan of a config on a hardware: everything that is known without compiling."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from axl_exp.dryrun.facts import (
+    Collective,
+    MemoryPlan,
+    ParamLayout,
+    PlanFacts,
+    Roofline,
+    Spec,
+)
+from axl_exp.dryrun.layout import Mesh, whole
+from axl_exp.dryrun.links import Network
+from axl_exp.dryrun.trace import TracedStep, trace_step
+from axl_exp.dryrun.walk import Buffer, Walk, walk
+from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
+from axl_exp.resolve import Resolved
+
+_NUM_LARGEST = 8
+
+
+def plan_dry_run(resolved: Resolved) -> PlanFacts:
+    """Return the plan of a config that is resolved for a hardware. Takes seconds, no device.
+
+    Raises:
+        UserError: Something does not divide over the mesh; the message names the axis and what
+            would do.
+    """
+    cfg, hardware = resolved.config, resolved.hardware
+    assert hardware is not None
+    traced = trace_step(cfg, hardware)
+    mesh = Mesh(traced.mesh_sizes)
+    found = _follow(traced, mesh)
+    rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
+    num_seq_shards = axis_sizes(cfg.mesh_shape)["seq"]
+    tokens_per_device = rows * positions / hardware.num_devices
+    model_flops = traced.flops_per_token.causal * tokens_per_device
+    executed_flops = sum(work.flops * work.count for work in found.work)
+    collectives = _collectives(found, cfg, resolved)
+    return PlanFacts(
+        num_devices=hardware.num_devices,
+        mesh=describe_mesh_shape(cfg.mesh_shape),
+        batch=(rows, positions),
+        batch_per_device=(
+            rows // num_batch_shards(cfg.mesh_shape),
+            positions // num_seq_shards,
+        ),
+        accumulation_steps=cfg.accumulation_steps,
+        params=tuple(_param_layouts(traced, mesh)),
+        memory=_memory(traced, found, mesh, resolved),
+        largest=_largest(found.peak),
+        collectives=collectives,
+        model_flops=model_flops,
+        executed_flops=executed_flops,
+        hbm_bytes=sum(work.num_bytes * work.count for work in found.work),
+        roofline=_roofline(found, collectives, resolved, tokens_per_device, model_flops),
+    )
+
+
+def _follow(traced: TracedStep, mesh: Mesh) -> Walk:
+    """The step followed through, its state written where it was."""
+    leaves = jax.tree.leaves(traced.state)
+    state = [mesh.spec(leaf.sharding.spec, len(leaf.shape)) for leaf in leaves]
+    batch = [mesh.spec(traced.batch_spec, 2)] * traced.num_batch_leaves
+    num_metrics = len(traced.program.outputs) - len(leaves)
+    wanted: list[Spec | None] = [*state, *([None] * num_metrics)]
+    reused = frozenset(range(len(leaves)))
+    num_constants = len(traced.program.inputs) - len(state) - len(batch)
+    constants = [whole(len(v.shape)) for v in traced.program.inputs[:num_constants]]
+    return walk(
+        traced.program, [*constants, *state, *batch], wanted=wanted, mesh=mesh, reused=reused
+    )
+
+
+def _param_layouts(traced: TracedStep, mesh: Mesh) -> list[ParamLayout]:
+    logical_axes = traced.model.logical_axes
+    layouts = []
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(traced.state.params):
+        path = "/".join(str(key.key) for key in keys)
+        spec = mesh.spec(leaf.sharding.spec, len(leaf.shape))
+        layouts.append(
+            ParamLayout(
+                path=path,
+                shape=tuple(leaf.shape),
+                dtype=str(leaf.dtype),
+                logical_axes=tuple(logical_axes[path]),
+                mesh_axes=spec,
+                bytes_per_device=_leaf_bytes(leaf),
+            )
+        )
+    return layouts
+
+
+def _memory(traced: TracedStep, found: Walk, mesh: Mesh, resolved: Resolved) -> MemoryPlan:
+    chip = resolved.hardware.chip if resolved.hardware else None
+    params_bytes = sum(map(_leaf_bytes, jax.tree.leaves(traced.state.params)))
+    opt_state = [leaf for leaf in jax.tree.leaves(traced.state.opt_state) if not _on_host(leaf)]
+    on_host = [leaf for leaf in jax.tree.leaves(traced.state.opt_state) if _on_host(leaf)]
+    opt_state_bytes = sum(map(_leaf_bytes, opt_state))
+    shapes = {leaf.shape for leaf in jax.tree.leaves(traced.state.params)}
+    gradients_bytes = sum(b.num_bytes for b in found.peak if _is_gradient(b, shapes))
+    activations_bytes = sum(
+        b.num_bytes for b in found.peak if _is_kept(b) and not _is_gradient(b, shapes)
+    )
+    return MemoryPlan(
+        params_bytes=params_bytes,
+        opt_state_bytes=opt_state_bytes,
+        gradients_bytes=gradients_bytes,
+        activations_bytes=activations_bytes,
+        working_bytes=found.peak_bytes - gradients_bytes - activations_bytes,
+        total_bytes=params_bytes + opt_state_bytes + found.peak_bytes,
+        host_bytes=found.host_bytes + sum(map(_leaf_bytes, on_host)),
+        available_bytes=chip.usable_hbm_bytes if chip else None,
+    )
+
+
+def _is_gradient(buffer: Buffer, shapes: set[tuple[int, ...]]) -> bool:
+    return (
+        buffer.op is not None
+        and buffer.value.shape in shapes
+        and ("transpose" in buffer.op.where or buffer.op.name == "scan")
+    )
+
+
+def _is_kept(buffer: Buffer) -> bool:
+    """Whether the forward pass wrote it for the backward pass: an output of its loop."""
+    return buffer.op is not None and buffer.op.name == "scan" and "transpose" not in buffer.op.where
+
+
+def _largest(peak: Sequence[Buffer]) -> tuple[tuple[str, int], ...]:
+    by_size = sorted(peak, key=lambda buffer: -buffer.num_bytes)[:_NUM_LARGEST]
+    return tuple((_describe(buffer), buffer.num_bytes) for buffer in by_size)
+
+
+def _describe(buffer: Buffer) -> str:
+    """What a buffer is: its dtype and shape on the whole mesh, and what made it."""
+    shape = ", ".join(map(str, buffer.value.shape))
+    made_by = "" if buffer.op is None else buffer.op.name
+    if buffer.is_moved:
+        made_by = f"gathered for {made_by}"
+    elif _is_kept(buffer):
+        made_by = "kept for the backward pass"
+    where = buffer.op.where if buffer.op is not None else ""
+    return f"{buffer.value.dtype}[{shape}] {made_by}" + (f", {where}" if where else "")
+
+
+def _leaf_bytes(leaf: Any) -> int:
+    count = 1
+    for size in leaf.sharding.shard_shape(leaf.shape):
+        count *= size
+    return count * leaf.dtype.itemsize
+
+
+def _on_host(leaf: Any) -> bool:
+    return "host" in str(leaf.sharding.memory_kind or "")
+
+
+def _collectives(found: Walk, cfg: Any, resolved: Resolved) -> tuple[Collective, ...]:
+    """Every kind of communication over every axis, the largest first."""
+    hardware = resolved.hardware
+    assert hardware is not None
+    network = Network(cfg, hardware) if hardware.chip else None
+    counts: dict[tuple, int] = collections.Counter()
+    sizes: dict[tuple, int] = collections.Counter()
+    seconds: dict[tuple, float] = collections.defaultdict(float)
+    for move, count in found.moves:
+        if not move.axes:
+            continue
+        if network is None:
+            parts = [("host", 0.0)]
+        else:
+            used = network.parts(move.kind, move.axes, move.num_bytes)
+            parts = [(link.name, each) for link, each in used]
+        for link, each in parts:
+            key = (move.kind, move.axes, link)
+            counts[key] += count
+            sizes[key] += count * move.num_bytes
+            seconds[key] += count * each
+    return tuple(
+        Collective(
+            kind=key[0],
+            mesh_axes=key[1],
+            link=key[2],
+            count=counts[key],
+            num_bytes=sizes[key],
+            seconds=seconds[key] if network else None,
+        )
+        for key in sorted(counts, key=lambda key: (-sizes[key], key))
+    )
+
+
+def _roofline(
+    found: Walk,
+    collectives: Sequence[Collective],
+    resolved: Resolved,
+    tokens_per_device: float,
+    model_flops: float,
+) -> Roofline | None:
+    """Every part at its peak, and all of them at once: no step is shorter."""
+    chip = resolved.hardware.chip if resolved.hardware else None
+    if chip is None:
+        return None
+    times = {
+        "compute": sum(w.flops * w.count for w in found.work) / chip.peak_flops_per_second,
+        "hbm": sum(w.num_bytes * w.count for w in found.work) / chip.hbm_bytes_per_second,
+    }
+    for collective in collectives:
+        times[collective.link] = times.get(collective.link, 0.0) + (collective.seconds or 0.0)
+    # An operation waits for its products or for its memory, whichever takes longer.
+    device_seconds = sum(
+        w.count * max(w.flops / chip.peak_flops_per_second, w.num_bytes / chip.hbm_bytes_per_second)
+        for w in found.work
+    )
+    links = {name: s for name, s in times.items() if name not in ("compute", "hbm")}
+    step_seconds = max(device_seconds, *links.values(), 0.0)
+    bound_by = max(links, key=lambda name: links[name], default="")
+    if not links or links[bound_by] < device_seconds:
+        bound_by = "compute" if times["compute"] >= times["hbm"] else "hbm"
+    return Roofline(
+        seconds=times,
+        bound_by=bound_by,
+        step_seconds=step_seconds,
+        tokens_per_second_per_device=tokens_per_device / step_seconds,
+        mfu=model_flops / chip.peak_flops_per_second / step_seconds,
+    )

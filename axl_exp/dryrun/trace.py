@@ -1,0 +1,81 @@
+"""The train step as a program for a mesh, traced with shapes alone: no device is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
+
+from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
+from axl_exp.dryrun.program import Program, read_program
+from axl_exp.mesh import HardwareSelector, axis_sizes
+from axl_exp.model import FlopsPerToken, flops_per_token
+from axl_exp.model.sharding import partition_spec
+from axl_exp.train.state import PureModel, TrainState, abstract_train_state
+from axl_exp.train.step import make_train_step
+from axl_exp.train.trainer import BATCH_KEYS
+
+
+@dataclasses.dataclass(frozen=True)
+class TracedStep:
+    """The step that a trainer of the config would run, and the layout of what goes in."""
+
+    program: Program
+    """Inputs are constants, the leaves of `state`, then of the batch; outputs are a state, then
+    metrics."""
+    state: TrainState
+    """Of `ShapeDtypeStruct`s with shardings."""
+    batch_spec: Any
+    num_batch_leaves: int
+    model: PureModel
+    flops_per_token: FlopsPerToken
+    mesh_sizes: dict[str, int]
+
+
+def abstract_mesh(cfg: Any, hardware: HardwareSelector) -> AbstractMesh:
+    """Return the mesh of a resolved trainer config, without devices."""
+    sizes = axis_sizes(cfg.mesh_shape)
+    kind = hardware.chip.device_kinds[0] if hardware.chip else "cpu"
+    return AbstractMesh(
+        tuple(sizes.values()),
+        tuple(sizes),
+        axis_types=(AxisType.Auto,) * len(sizes),
+        # What a layer asks to choose the kernel of the hardware.
+        abstract_device=AbstractDevice(kind, None, hardware.platform),
+    )
+
+
+def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
+    """Return the step of a trainer config that is resolved for `hardware`.
+
+    Raises:
+        UserError: A parameter, an activation or the batch does not divide over the mesh.
+    """
+    mesh = abstract_mesh(cfg, hardware)
+    model = PureModel(cfg.model)
+    learner = cfg.learner.instantiate(logical_axes=model.logical_axes)
+    state = abstract_train_state(model, learner, mesh)
+    step = make_train_step(
+        model,
+        learner,
+        train_dtype=cfg.train_dtype,
+        seed=cfg.seed,
+        accumulation_steps=cfg.accumulation_steps,
+    )
+    rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
+    leaf = jax.ShapeDtypeStruct((rows, positions), jnp.int32)
+    batch = dict.fromkeys(BATCH_KEYS, leaf)
+    with jax.sharding.use_abstract_mesh(mesh), as_if_cudnn_were_here():
+        jaxpr = jax.make_jaxpr(step)(state, batch)
+    return TracedStep(
+        program=read_program(jaxpr),
+        state=state,
+        batch_spec=partition_spec(("batch", "sequence"), model.axis_rules),
+        num_batch_leaves=len(BATCH_KEYS),
+        model=model,
+        flops_per_token=flops_per_token(cfg.model, sequence_length=positions),
+        mesh_sizes={axis: size for axis, size in mesh.shape.items() if size > 1},
+    )

@@ -1,0 +1,287 @@
+"""A program followed from its first operation to its last: what is alive, moved and computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+from axl_exp.dryrun.facts import Spec
+from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
+from axl_exp.dryrun.kernels import kernel_flops
+from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
+from axl_exp.dryrun.partition import partition
+from axl_exp.dryrun.program import Op, Program, Value
+from axl_exp.dryrun.wanted import wanted_specs
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Operations of one kind, so many times a step, on one device."""
+
+    flops: float
+    num_bytes: int
+    """Read from and written to its memory."""
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """Memory that is alive at the fullest moment."""
+
+    op: Op | None
+    """What made it; None for what was there before."""
+    value: Value
+    num_bytes: int
+    is_moved: bool
+    """Whether it is a copy that communication made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """What following a program found."""
+
+    specs: dict[Value, Spec]
+    outputs: list[Spec]
+    moves: list[tuple[Move, int]]
+    """Every communication and how often it happens."""
+    work: list[Work]
+    peak_bytes: int
+    """Of the device, beside the inputs."""
+    peak: list[Buffer]
+    host_bytes: int
+
+
+def walk(
+    program: Program,
+    inputs: Sequence[Spec],
+    *,
+    wanted: Sequence[Spec | None],
+    mesh: Mesh,
+    made: frozenset[Value] = frozenset(),
+    reused: frozenset[int] = frozenset(),
+) -> Walk:
+    """Return what happens when `program` runs.
+
+    Args:
+        program: The operations.
+        inputs: The layout of each input; their memory is the caller's.
+        wanted: The layout that each output is needed in; None where anything will do.
+        mesh: The mesh.
+        made: Inputs that are made of nothing where they are needed, such as a matrix of zeros.
+        reused: Outputs that are written where an input was, so that they need no memory.
+    """
+    return _Walker(program, inputs, wanted, mesh, made, reused).result()
+
+
+class _Walker:
+    def __init__(self, program, inputs, wanted, mesh, made, reused):
+        self.program: Program = program
+        self.mesh: Mesh = mesh
+        self.wanted = wanted_specs(program, wanted, mesh)
+        self.specs: dict[Value, Spec] = dict(zip(program.inputs, inputs, strict=True))
+        self.made: frozenset[Value] = made
+        self._made_here: set[Value] = set(made)
+        self.free = {program.outputs[i] for i in reused}
+        self.bodies: dict[Op, tuple[Walk, int]] = {}
+        self.moves_of: dict[Op, list[Move]] = {}
+        self._seen_moves: set[tuple[Value, str, tuple[str, ...]]] = set()
+        for op in program.ops:
+            self._place(op)
+
+    def bytes_of(self, value: Value) -> int:
+        return self.mesh.local_bytes(value, self.specs[value])
+
+    # -- layouts ------------------------------------------------------------------------------
+
+    def _place(self, op: Op) -> None:
+        if is_view(op) and all(v.is_constant or v in self._made_here for v in op.inputs):
+            self._made_here.update(op.outputs)
+        specs = [self.specs.get(v, whole(len(v.shape))) for v in op.inputs]
+        if op.name == "scan":
+            outputs, moves = self._place_scan(op, specs), []
+        elif op.name in ("while", "cond", "shard_map"):
+            outputs, moves = self._place_part(op, specs)
+        else:
+            outputs, moves = partition(op, specs, self.wanted.get(op.outputs[0]), self.mesh)
+        for value, spec in zip(op.outputs, outputs, strict=True):
+            self.specs[value] = spec
+        self.moves_of[op] = moves
+
+    def _place_scan(self, op: Op, specs: list[Spec]) -> list[Spec]:
+        num_consts, num_carry = op.params["num_consts"], op.params["num_carry"]
+        body, first_x = op.body, num_consts + num_carry
+        inside = [*specs[:first_x], *(spec[1:] for spec in specs[first_x:])]
+        num_extra = len(body.inputs) - len(inside)  # Constants of the body itself.
+        inside = [*(whole(len(v.shape)) for v in body.inputs[:num_extra]), *inside]
+        wanted: list[Spec | None] = [self.wanted.get(v) for v in op.outputs[:num_carry]]
+        wanted += [_rest(self.wanted.get(v)) for v in op.outputs[num_carry:]]
+        carried = slice(num_extra + num_consts, num_extra + first_x)
+        for i, want in enumerate(wanted[:num_carry]):
+            if want is None:
+                wanted[i] = inside[carried][i]
+        made = self._made_inside(op, body)
+        found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+        if found.outputs[:num_carry] != inside[carried]:
+            inside[carried] = found.outputs[:num_carry]
+            found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+        self.bodies[op] = (found, op.params["length"])
+        return [*found.outputs[:num_carry], *(((), *s) for s in found.outputs[num_carry:])]
+
+    def _place_part(self, op: Op, specs: list[Spec]) -> tuple[list[Spec], list[Move]]:
+        """A branch, a loop of unknown length, or a program per device."""
+        body = op.body
+        if op.name == "shard_map":
+            inside = [whole(len(v.shape)) for v in body.inputs]
+            outputs = [
+                self.mesh.spec(spec, len(v.shape))
+                for spec, v in zip(op.params["out_specs"], op.outputs, strict=True)
+            ]
+            moves = list(self._into_shard_map(op, specs))
+        else:
+            given = specs[len(specs) - len(body.inputs) :]
+            inside = [
+                spec if len(spec) == len(v.shape) else whole(len(v.shape))
+                for spec, v in zip(given, body.inputs, strict=True)
+            ]
+            outputs, moves = None, []
+        wanted: list[Spec | None] = [None] * len(body.outputs)
+        made = self._made_inside(op, body)
+        found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+        self.bodies[op] = (found, 1)
+        return outputs or found.outputs, moves
+
+    def _made_inside(self, op: Op, body: Program) -> frozenset[Value]:
+        """The inputs of a body that are made of nothing; what a loop changes is not."""
+        first = len(body.inputs) - len(op.inputs)
+        pairs = zip(op.inputs, body.inputs[max(first, 0) :], strict=False)
+        carried: tuple[Value, ...] = ()
+        if op.name == "scan":
+            start = op.params["num_consts"]
+            carried = op.inputs[start : start + op.params["num_carry"]]
+        return frozenset(
+            inner
+            for outer, inner in pairs
+            if (outer in self._made_here or outer.is_constant) and outer not in carried
+        )
+
+    def _into_shard_map(self, op: Op, specs: list[Spec]) -> Iterator[Move]:
+        for value, spec, into in zip(op.inputs, specs, op.params["in_specs"], strict=True):
+            target = self.mesh.spec(into, len(value.shape))
+            lost = {a for have, get in zip(spec, target, strict=True) for a in have if a not in get}
+            if lost:
+                num_bytes = self.mesh.local_bytes(value, target)
+                yield Move("all-gather", tuple(sorted(lost)), num_bytes, value, is_input=True)
+
+    # -- what it comes to ---------------------------------------------------------------------
+
+    def result(self) -> Walk:
+        fusion = Fusion(self.program, made=self.made, bytes_of=self.bytes_of)
+        moves: list[tuple[Move, int]] = []
+        work: list[Work] = []
+        host_bytes = 0
+        for op in self.program.ops:
+            moves += [(move, 1) for move in self.moves_of[op] if self._is_new(move, fusion)]
+            work += self._work(op, fusion)
+            host_bytes += sum(self.bytes_of(v) for v in op.outputs if v.on_host)
+            if op in self.bodies:
+                inner, count = self.bodies[op]
+                moves += [(move, n * count) for move, n in inner.moves]
+                work += [dataclasses.replace(w, count=w.count * count) for w in inner.work]
+                host_bytes += inner.host_bytes if op.name != "scan" else 0
+        peak_bytes, peak = self._peak(fusion)
+        outputs = [self.specs.get(v, whole(len(v.shape))) for v in self.program.outputs]
+        return Walk(self.specs, outputs, moves, work, peak_bytes, peak, host_bytes)
+
+    def _is_new(self, move: Move, fusion: Fusion) -> bool:
+        """Whether an array was not gathered before: what has been is used again."""
+        roots = fusion.roots.get(move.value, frozenset([move.value]))
+        root = next(iter(roots)) if len(roots) == 1 else move.value
+        key = (root, move.kind, move.axes)
+        if move.is_input and key in self._seen_moves:
+            return False
+        self._seen_moves.add(key)
+        return True
+
+    def _work(self, op: Op, fusion: Fusion) -> list[Work]:
+        if op in self.bodies:
+            return []
+        written = [v for v in op.outputs if v in fusion.has_memory]
+        if not written and not is_alone(op):
+            return []
+        num_bytes = sum(self.bytes_of(v) for v in (*fusion.read_by(op), *written))
+        return [Work(self._flops(op), num_bytes, 1)]
+
+    def _flops(self, op: Op) -> float:
+        if op.name == "dot_general":
+            (contracted, _), _ = op.params["dimension_numbers"]
+            left, out = op.inputs[0], op.outputs[0]
+            summed = math.prod(left.shape[dim] for dim in contracted)
+            # What splits the output, and what the sum is divided over, divides the work.
+            axes = used_axes(self.specs[out]) | {
+                axis for move in self.moves_of[op] if not move.is_input for axis in move.axes
+            }
+            return 2.0 * math.prod(out.shape) * summed / self.mesh.factor(sorted(axes))
+        return kernel_flops(op)
+
+    def _peak(self, fusion: Fusion) -> tuple[int, list[Buffer]]:
+        last = fusion.last_reads(self.program)
+        num_ops = len(self.program.ops)
+        kept = {v for out in self.program.outputs for v in fusion.roots.get(out, ())}
+        alive: dict[tuple[Value, bool], Buffer] = {}
+        dies_at: dict[int, list[tuple[Value, bool]]] = {}
+        best: tuple[int, list[Buffer]] = (0, [])
+        total = 0
+        last_gather = self._last_gathers()
+
+        def birth(value: Value, buffer: Buffer, until: int) -> int:
+            alive[value, buffer.is_moved] = buffer
+            dies_at.setdefault(until, []).append((value, buffer.is_moved))
+            return buffer.num_bytes
+
+        for i, op in enumerate(self.program.ops):
+            for move in self.moves_of[op]:
+                if (move.value, True) not in alive and move.kind != "all-reduce":
+                    until = last_gather.get(move.value, i) if move.is_input else i
+                    total += birth(move.value, Buffer(op, move.value, move.num_bytes, True), until)
+            inner = self.bodies[op][0] if op in self.bodies else None
+            carried = self._carried(op, last, i, alive)
+            for value in op.outputs:
+                if value not in fusion.has_memory or value.on_host or value in self.free:
+                    continue
+                if value in carried:  # Written where the carried one was.
+                    source = carried[value]
+                    total -= alive.pop((source, False)).num_bytes
+                until = num_ops if value in kept else last.get(value, i)
+                total += birth(value, Buffer(op, value, self.bytes_of(value), False), until)
+            here = total + (inner.peak_bytes if inner else 0)
+            if here > best[0]:
+                best = here, [*alive.values(), *(inner.peak if inner else ())]
+            for key in dies_at.pop(i, ()):
+                buffer = alive.pop(key, None)
+                total -= buffer.num_bytes if buffer else 0
+        return best
+
+    def _last_gathers(self) -> dict[Value, int]:
+        return {
+            move.value: i
+            for i, op in enumerate(self.program.ops)
+            for move in self.moves_of[op]
+            if move.is_input
+        }
+
+    def _carried(self, op: Op, last, i: int, alive) -> dict[Value, Value]:
+        """Outputs of a loop -> what it started from, where nobody else needs that any more."""
+        if op.name != "scan":
+            return {}
+        num_consts, num_carry = op.params["num_consts"], op.params["num_carry"]
+        starts = op.inputs[num_consts : num_consts + num_carry]
+        return {
+            out: start
+            for out, start in zip(op.outputs[:num_carry], starts, strict=True)
+            if (start, False) in alive and last.get(start, i) <= i
+        }
+
+
+def _rest(spec: Spec | None) -> Spec | None:
+    return None if spec is None else spec[1:]

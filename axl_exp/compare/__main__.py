@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axl_exp.cli import CommandParser, run_command
+
+if TYPE_CHECKING:
+    from axl_exp.compare.comparison import Comparison
 
 _DESCRIPTION = """\
 Compare run B (and C, ...) against run A: verdict, validity, metrics, time, losses, config.
@@ -40,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
         "--floors", action="store_true", help="show the noise floors of the run store and exit"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, schema axl_exp.compare/2")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the report as one self-contained page as well"
+    )
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     flags = parser.parse_args(argv)
     if flags.a is None and not flags.floors:
@@ -77,11 +86,21 @@ def _compare(flags: argparse.Namespace) -> int:
     loaded = [load_side(side) for side in sides]
     floors = stored_floors(loaded[0].runs[0], store)
     comparisons = compare(loaded, floors=floors, margin=flags.margin)
+    if flags.html is not None:
+        _write_page(flags.html, comparisons)
     if flags.json:
         print(comparison_json(comparisons))
     else:
         show_all(comparisons, make_console())
     return worst_exit_code([comparison.verdict for comparison in comparisons])
+
+
+def _write_page(file: str, comparisons: Sequence[Comparison]) -> None:
+    from axl_exp.compare.page import render_comparisons
+    from axl_exp.run.files import write_text
+
+    write_text(Path(file), render_comparisons(comparisons))
+    print(f"report: {file}", file=sys.stderr)
 
 
 def _show_floors(flags: argparse.Namespace) -> int:

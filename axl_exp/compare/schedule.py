@@ -115,9 +115,7 @@ def _num_stages(arguments: Mapping[str, str]) -> int | None:
     return layers // ranks // per_stage if per_stage and layers else 1
 
 
-def _bubble(
-    arguments: Mapping[str, str], *, num_virtual: int | None
-) -> tuple[float | None, str]:
+def _bubble(arguments: Mapping[str, str], *, num_virtual: int | None) -> tuple[float | None, str]:
     p = _whole(arguments, "pipeline_model_parallel_size")
     sizes = [
         _whole(arguments, name) for name in ("global_batch_size", "micro_batch_size", "world_size")

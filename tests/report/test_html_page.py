@@ -16,7 +16,7 @@ from axl_exp.report.html.page import Link, Navigation, json_data, render_page
 HOSTILE = [
     "<script>alert(1)</script>",
     "</title><img src=x onerror=alert(1)>",
-    "\" onmouseover=\"alert(1)",
+    '" onmouseover="alert(1)',
     "{{ 7 * 7 }} {% raw %}",
     "<!-- --> ]]>",
     "javascript:alert(1)",

@@ -119,7 +119,10 @@ def _cards(side: str, runs: Sequence[Run]) -> list[RunCard]:
             ("status", run.status),
             ("commit", commit),
             ("JAX", str(versions.get("jax", "unknown"))),
-            ("devices", f"{hardware.get('device_count', '?')} × {hardware.get('device_kind', '?')}"),
+            (
+                "devices",
+                f"{hardware.get('device_count', '?')} × {hardware.get('device_kind', '?')}",
+            ),
             ("seed", str(run.env.get("seed", "unknown"))),
         ]
         name = side if len(runs) == 1 else f"{side}{number}"

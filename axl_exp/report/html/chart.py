@@ -151,7 +151,7 @@ class Chart:
             "log": self.is_log,
             "x": [self.x.low, self.x.high],
             "y": [self.y.low, self.y.high],
-            "fixed": [v for v in (self.band.low, self.band.high)] if self.band else [],
+            "fixed": [self.band.low, self.band.high] if self.band else [],
             "zero": self.zero,
             "lines": [
                 {

@@ -32,7 +32,9 @@ class Scale:
     def ticks(self, most: int = 5) -> list[float]:
         """Return round values within the range, about `most` of them."""
         if self.is_log:
-            exponents = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            exponents = range(
+                math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1
+            )
             if len(exponents) >= 2:
                 every = math.ceil(len(exponents) / most)
                 return [10.0**e for e in list(exponents)[::every]]

@@ -58,6 +58,16 @@ def open_page(browser, file: Path) -> None:
     browser.get(file.as_uri())
 
 
+def plot_in_sight(browser, figure: str):
+    """Return a chart's plot once it is in sight and the script has taken it up."""
+    plot = browser.find_element("css selector", f"#{figure} .plot")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    end = time.monotonic() + 10
+    while not plot.find_elements("css selector", ".read") and time.monotonic() < end:
+        time.sleep(0.05)
+    return plot
+
+
 def complaints(browser) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser")]
 
@@ -78,9 +88,8 @@ def test_charts_are_drawn_and_the_console_is_silent(browser, report):
 
 def test_hover_reads_the_values_at_a_step(browser, report):
     open_page(browser, report)
-    plot = browser.find_element("css selector", "#c1-train-loss .plot")
-    actions = webdriver.ActionChains(browser)
-    actions.scroll_to_element(plot).move_to_element(plot).perform()
+    plot = plot_in_sight(browser, "c1-train-loss")
+    webdriver.ActionChains(browser).move_to_element(plot).perform()
     read = plot.find_element("css selector", ".read").text
     # The middle of steps 1 to 60; the loss there is 9 - step / 20.
     step = int(read.split()[1])
@@ -92,9 +101,8 @@ def test_hover_reads_the_values_at_a_step(browser, report):
 
 def test_dragging_zooms_and_a_double_click_shows_the_whole_again(browser, report):
     open_page(browser, report)
-    plot = browser.find_element("css selector", "#c1-train-loss .plot")
+    plot = plot_in_sight(browser, "c1-train-loss")
     line = plot.find_element("css selector", "path.line.a")
-    webdriver.ActionChains(browser).scroll_to_element(plot).perform()
     whole = line.get_attribute("d")
     width = plot.rect["width"]
     webdriver.ActionChains(browser).move_to_element_with_offset(
@@ -107,8 +115,7 @@ def test_dragging_zooms_and_a_double_click_shows_the_whole_again(browser, report
 
 def test_a_legend_entry_hides_its_line(browser, report):
     open_page(browser, report)
-    plot = browser.find_element("css selector", "#c1-train-loss .plot")
-    webdriver.ActionChains(browser).scroll_to_element(plot).perform()
+    plot = plot_in_sight(browser, "c1-train-loss")
     button = browser.find_element("css selector", "#c1-train-loss button.key.b")
     browser.execute_script("arguments[0].click()", button)
     assert button.get_attribute("aria-pressed") == "false"
@@ -118,9 +125,7 @@ def test_a_legend_entry_hides_its_line(browser, report):
 
 def test_the_keyboard_reads_a_chart_out(browser, report):
     open_page(browser, report)
-    plot = browser.find_element("css selector", "#c1-train-loss .plot")
-    webdriver.ActionChains(browser).scroll_to_element(plot).perform()
-    time.sleep(0.2)
+    plot = plot_in_sight(browser, "c1-train-loss")
     plot.send_keys("\ue014", "\ue014")  # Right arrow, twice.
     assert plot.find_element("css selector", ".read").text.startswith("step 2")
 

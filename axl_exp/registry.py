@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from axl_exp.cli import did_you_mean
-from axl_exp.config import ConfigBase
+from axl_exp.config import ConfigBase, ConfigError
 from axl_exp.errors import UserError
 from axl_exp.mesh import MeshRule
 
@@ -93,6 +93,28 @@ def load_mesh_rules(*, module: str | None = None) -> tuple[MeshRule, ...]:
     """Return all mesh rules in order of precedence: those of `module` first, then the built-in."""
     own = getattr(_import_user_module(module), "mesh_rules", None) if module else None
     return (*(own() if own else ()), *importlib.import_module(_MESH_RULES).mesh_rules())
+
+
+def find_symbol(name: str, *, module: str | None = None) -> Any:
+    """Return what flat text calls `@name`, `module:qualname`, if it is of ours or of `module`.
+
+    A text may come from anywhere: nothing else is imported for it.
+
+    Raises:
+        ConfigError: It is of another package, or is not there.
+    """
+    where, _, qualname = name.partition(":")
+    packages = [_EXPERIMENTS, _MESH_RULES, __package__ or "", *([module] if module else [])]
+    if where.partition(".")[0] not in [package.partition(".")[0] for package in packages]:
+        raise ConfigError(f"@{name} is of no package of configs; name its own with --module")
+    _import_user_module(module)
+    try:
+        found: Any = importlib.import_module(where)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"@{name} is not in this code; use the commit of the text") from error
+    return found
 
 
 def _find_configs(

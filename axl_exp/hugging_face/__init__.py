@@ -8,7 +8,6 @@ from axl_exp.hugging_face.llama_weights import (
     llama_tensors,
     params_of_tensors,
 )
-from axl_exp.hugging_face.same_model import check_same_model
 from axl_exp.hugging_face.tensor_files import TensorReader, TensorWriter
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "LlamaTensor",
     "TensorReader",
     "TensorWriter",
-    "check_same_model",
     "check_tensors",
     "llama_config",
     "llama_tensors",

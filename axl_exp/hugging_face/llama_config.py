@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from axl_exp.config.text import flatten
 from axl_exp.hugging_face.errors import HuggingFaceError
-from axl_exp.hugging_face.same_model import differences, shown
 from axl_exp.model import CausalLM, Llama31RotaryScaling, LmHead
+from axl_exp.model.same_model import differences, shown
 from axl_exp.run.files import RunFileError, read_json
 
 CONFIG_FILE = "config.json"
@@ -106,8 +107,10 @@ def llama_config(cfg: CausalLM.Config) -> dict[str, Any]:
     if window is not None:
         llama["sliding_window"] = window
     llama["architectures"] = [_ARCHITECTURES[llama["model_type"]]]
+    means = flatten(model_config(llama))
     found = [
-        f"{d.path} is {d.ours} and not {d.theirs}" for d in differences(cfg, model_config(llama))
+        f"{d.path} is {d.ours} and not {d.theirs}"
+        for d in differences(flatten(cfg), means, any_layout=True)
     ]
     if found:
         raise HuggingFaceError(

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from axl_exp.hugging_face.errors import HuggingFaceError
-from axl_exp.hugging_face.same_model import shown
 from axl_exp.hugging_face.tensor_files import TensorReader
 from axl_exp.model import CausalLM
 from axl_exp.model.rotary import PairLayout
+from axl_exp.model.same_model import shown
 
 _LAYER = "decoder/transformer/layer"
 _QKV = f"{_LAYER}/self_attention/attention/i_proj/i_proj/qkv_proj/weight"

@@ -10,7 +10,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from axl_exp.hugging_face.errors import HuggingFaceError
-from axl_exp.run.files import RunFileError, read_json, write_json
+from axl_exp.run.files import RunFileError, current_umask, read_json, write_json
 
 ONE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -143,6 +143,7 @@ class TensorWriter:
             else [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
         )
         for i, name in enumerate(names):
+            os.chmod(self._part(i), 0o666 & ~current_umask())  # They are made for us alone.
             os.replace(self._part(i), self._directory / name)
         if count > 1:
             weight_map = {

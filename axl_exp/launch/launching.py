@@ -71,6 +71,8 @@ def launch(request: LaunchRequest) -> int:
         plan = trainer.plan()
         trainer.check_fits(plan, config_name=resolved.name)
         trainer.open_inputs(data_dir=request.data_dir)
+        if request.run_dir is None or not RunDir(request.run_dir).checkpoints.is_dir():
+            trainer.open_init()  # What is not there is known before compiling.
         compile_started = time.perf_counter()
         compiled = trainer.compile()
         compile_seconds = time.perf_counter() - compile_started

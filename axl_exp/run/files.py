@@ -35,7 +35,7 @@ def _write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only we may read.
+        os.chmod(temporary, 0o666 & ~current_umask())  # mkstemp makes files that only we may read.
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -78,7 +78,8 @@ def strict_json(value: Any) -> Any:
     return value
 
 
-def _umask() -> int:
+def current_umask() -> int:
+    """Return the permission bits that this process takes from new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

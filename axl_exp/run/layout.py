@@ -58,6 +58,11 @@ class RunDir:
         """Directory of checkpoints, one per saved step."""
         return self.path / "checkpoints"
 
+    @property
+    def data(self) -> Path:
+        """Data directory with the run's vocabulary and nothing else."""
+        return self.path / "data"
+
     def is_run(self) -> bool:
         """Return whether a run has begun here: its config or its metrics exist."""
         return os.path.isfile(self.config) or os.path.isfile(self.metrics)

@@ -102,19 +102,18 @@ class Checkpointer(Configurable):
         """Whether the policy asks for a checkpoint after `step`."""
         return self._policy(step, max_step)
 
-    def save(self, step: int, *, state: Any, data_state: Mapping[str, Any]) -> None:
+    def save(self, step: int, *, state: Any, data_state: Mapping[str, Any] | None) -> None:
         """Copy `state` off the device and start writing it; returns before it is on disk.
 
-        A save that is still being written is waited for first.
+        A save that is still being written is waited for first. Without a place in the data it is
+        something to begin with, and no run resumes from it.
         """
         self.wait()
+        items: dict[str, Any] = {"state": ocp.args.StandardSave(state)}
+        if data_state is not None:
+            items["data"] = ocp.args.JsonSave(dict(data_state))
         with _told_as_write_error(step, self._directory):
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data_state))
-                ),
-            )
+            self._manager.save(step, args=ocp.args.Composite(**items))
         self._unconfirmed.append(step)
 
     def is_saving(self) -> bool:
@@ -165,12 +164,17 @@ class Checkpointer(Configurable):
         Raises:
             CheckpointError: There are checkpoints, and none can be read.
         """
+        if (self._directory / "0").is_dir() and not (self._directory / "0" / "data").exists():
+            raise CheckpointError(
+                f"{self._directory.parent} has imported parameters and no run to resume; train in "
+                f"another --run_dir, with --config.init_from={self._directory.parent}."
+            )
         notes = [f"checkpoint {name} was never finished" for name in self._half_written()]
         damaged: dict[int, str] = {}
         restored = None
-        for step in sorted(self._steps(), reverse=True):
+        for step in sorted(self.steps(), reverse=True):
             try:
-                self._check_manifest(step)
+                self.check_files(step)
                 restored = self._read(step, abstract_state)
                 break
             except Exception as error:  # Orbax raises many kinds on damaged files.
@@ -201,7 +205,8 @@ class Checkpointer(Configurable):
         )
         return step, items["state"], items["data"]
 
-    def _steps(self) -> list[int]:
+    def steps(self) -> list[int]:
+        """Return the steps that have a checkpoint, whole or not."""
         return [int(p.name) for p in self._directory.glob("[0-9]*") if p.name.isdigit()]
 
     def _half_written(self) -> list[str]:
@@ -233,12 +238,12 @@ class Checkpointer(Configurable):
     def _write_manifest(self, step: int) -> None:
         self._manifest(step).parent.mkdir(exist_ok=True)
         write_text(self._manifest(step), json.dumps(self._file_sizes(step)))
-        kept = set(self._steps())
+        kept = set(self.steps())
         for old in self._manifest(step).parent.glob("*.json"):
             if old.stem.isdigit() and int(old.stem) not in kept:
                 old.unlink()
 
-    def _check_manifest(self, step: int) -> None:
+    def check_files(self, step: int) -> None:
         """Raise ValueError naming the first file that is missing or has another size."""
         if not self._manifest(step).is_file():
             return  # killed between commit and manifest: reading it will tell

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from axl_exp.data import DataIterator
+from axl_exp.data.vocabulary_copy import keep_vocabulary
 from axl_exp.run.environment import launch_facts, write_env
 from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
@@ -88,7 +89,7 @@ def run_session(
             run_dir=run_dir, header=header, first_step=first_step
         )
         stack.callback(writer.close)
-        _record_launch(run_dir, env=env, plan=plan, devices=trainer.devices)
+        _record_launch(run_dir, trainer, env=env, plan=plan)
         batches = trainer.input.iterator()  # pyright: ignore  (inputs are open)
         stack.callback(batches.close)
         if continues:  # records of steps that are trained again become void
@@ -125,9 +126,9 @@ def run_session(
 
 
 def _record_launch(
-    run_dir: RunDir, *, env: Mapping[str, Any], plan: Plan, devices: Devices
+    run_dir: RunDir, trainer: SpmdTrainer, *, env: Mapping[str, Any], plan: Plan
 ) -> None:
-    """Write env.json and enter the run in the store.
+    """Keep the vocabulary, write env.json and enter the run in the store.
 
     Once metrics.jsonl is there: by it, git's untracked files of this run are known as such.
     """
@@ -137,7 +138,10 @@ def _record_launch(
         "tokens_per_step": plan.tokens_per_step,
         "attention_backend": plan.attention.name,
     }
-    write_env(run_dir, launch=launch_facts(hardware=hardware_facts(devices)), facts=facts)
+    vocabulary = trainer.input.vocabulary  # pyright: ignore  (inputs are open)
+    keep_vocabulary(vocabulary, data_dir=run_dir.data)
+    launch = launch_facts(hardware=hardware_facts(trainer.devices))
+    write_env(run_dir, launch=launch, facts=facts)
     RunStore().record(run_dir)
 
 
@@ -152,6 +156,8 @@ def _begin(
     if restored is not None:
         batches.set_state(restored.data_state)
         say(f"resuming after step {restored.step}")
+    elif trainer.config.init_from is not None:
+        say(f"beginning with the parameters of {trainer.config.init_from}")
     state = trainer.init_state() if restored is None else restored.state
     # Waited for, so that drawing the parameters is no part of the first step.
     return jax.block_until_ready(state)

@@ -5,10 +5,12 @@ understand); the flax module is rebuilt from it inside each traced function.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
@@ -55,6 +57,12 @@ class PureModel:
     def abstract_params(self) -> Params:
         """The parameters as `ShapeDtypeStruct`s."""
         return nnx.to_pure_dict(self._template)
+
+    @property
+    def param_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, by path (`decoder/output_norm/scale`)."""
+        flat = nnx.traversals.flatten_mapping(self.abstract_params, sep="/")
+        return {path: leaf.shape for path, leaf in flat.items()}
 
     @property
     def logical_axes(self) -> LogicalAxes:
@@ -117,6 +125,27 @@ def abstract_train_state(
         state,
         state_shardings,
     )
+
+
+def state_of_params(
+    learner: Learner, params: Iterable[tuple[str, np.ndarray]], *, abstract: TrainState
+) -> TrainState:
+    """Return the state before the first step that begins with `params`, by path and one at a time.
+
+    Of each, a process lays its shards on its devices and drops the rest, before it takes the next.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    of_path = nnx.traversals.flatten_mapping(shardings.params, sep="/")
+    flat = {
+        path: jax.make_array_from_callback(param.shape, of_path[path], param.__getitem__)
+        for path, param in params
+    }
+    begin = jax.jit(
+        lambda params: TrainState(jnp.zeros((), jnp.int32), params, learner.init(params)),
+        out_shardings=shardings,
+        donate_argnums=0,
+    )
+    return begin(nnx.traversals.unflatten_mapping(flat, sep="/"))
 
 
 def init_train_state(

@@ -6,6 +6,7 @@ trains. Each stage fails on its own kind of mistake, before the next costs anyth
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ from axl_exp.train.batch_layout import BatchLayout
 from axl_exp.train.checkpointer import Checkpointer, saves
 from axl_exp.train.devices import Devices, make_mesh
 from axl_exp.train.evaler import Evaler
+from axl_exp.train.initial_params import InitialParams, open_initial_params
 from axl_exp.train.memory import (
     StepMemory,
     available_bytes,
@@ -38,7 +40,13 @@ from axl_exp.train.memory import (
     check_fits,
 )
 from axl_exp.train.plan import Plan, count_params
-from axl_exp.train.state import PureModel, TrainState, abstract_train_state, init_train_state
+from axl_exp.train.state import (
+    PureModel,
+    TrainState,
+    abstract_train_state,
+    init_train_state,
+    state_of_params,
+)
 from axl_exp.train.step import compile_train_step, make_train_step
 from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trace import Tracer
@@ -75,6 +83,9 @@ class SpmdTrainer(Configurable):
         accumulation_steps: int = 1
         # Parameters are cast to it in the forward pass; the master copy stays float32.
         train_dtype: jnp.dtype = jnp.bfloat16
+        # Where the first parameters are: a directory of a Llama in Hugging Face's layout, or of a
+        # run, whose newest checkpoint is taken; None draws them. Resuming does not look at it.
+        init_from: str | None = None
         # Devices along each axis.
         mesh_shape: AnyMeshShape = MeshShape(data=-1)
         # A line in the log, and off a terminal on the screen, every so many steps.
@@ -245,11 +256,28 @@ class SpmdTrainer(Configurable):
             self.step, abstract_state=self.abstract_state, abstract_batch=batch, mesh=self.mesh
         )
 
+    def open_init(self) -> InitialParams | None:
+        """Return the parameters that `init_from` names, looked at but not read; None without it.
+
+        Raises:
+            UserError: They are not there, or are of another model.
+        """
+        cfg = self._config
+        return cfg.init_from and open_initial_params(Path(cfg.init_from), cfg.model)
+
     # -- memory -------------------------------------------------------------------------------
 
     def init_state(self) -> TrainState:
-        """Return the state before the first step, on the devices."""
+        """Return the state before the first step, on the devices.
+
+        Raises:
+            UserError: What `init_from` names is not there, or is of another model.
+        """
         with jax.set_mesh(self.mesh):
+            initial = self.open_init()
+            if initial is not None:
+                params = initial.read(self.model.param_shapes)
+                return state_of_params(self.learner, params, abstract=self.abstract_state)
             return init_train_state(
                 self.model, self.learner, abstract=self.abstract_state, seed=self._config.seed
             )

@@ -8,6 +8,7 @@ from tools.check.source import Finding, Import, Module, module_of
 
 # Commands load the rest below flag parsing, so that --help is instant.
 COMMANDS = (
+    "axl_exp.interop.__main__",
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.compare.__main__",
@@ -19,9 +20,9 @@ COMMANDS = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("experiments",),
     ("mesh_rules",),
-    ("axl_exp.launch", "axl_exp.golden", "axl_exp.compare.__main__"),
+    ("axl_exp.launch", "axl_exp.interop", "axl_exp.golden", "axl_exp.compare.__main__"),
     ("axl_exp.dryrun",),
-    ("axl_exp.resolve",),
+    ("axl_exp.resolve", "axl_exp.trained_run"),
     ("axl_exp.registry", "axl_exp.train", "axl_exp.compare"),
     ("axl_exp.hugging_face",),
     ("axl_exp.model", "axl_exp.optim", "axl_exp.data", "axl_exp.mesh"),
@@ -45,6 +46,7 @@ LIGHT = (
     "axl_exp.mesh",
     "axl_exp.registry",
     "axl_exp.resolve",
+    "axl_exp.interop.__main__",
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.dryrun.__main__",

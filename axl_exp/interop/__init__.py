@@ -1,0 +1,1 @@
+"""The command that brings weights in from other tools, and out to them."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
+from axl_exp.dryrun.compiled.compile import Progress, compile_dry_run
+from axl_exp.dryrun.compiled.facts import CompiledFacts
 from axl_exp.dryrun.facts import PlanFacts, to_json
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.resolve import Resolved
@@ -23,8 +24,8 @@ class DryRun:
     rule: str
     """Where the mesh rule stands."""
     plan: PlanFacts
-    compiled: Any = None
-    """`CompiledFacts`; None where nothing was compiled."""
+    compiled: CompiledFacts | None = None
+    """None where nothing was compiled."""
 
     @property
     def fits(self) -> bool:
@@ -48,14 +49,14 @@ class DryRun:
 
 
 def dry_run(
-    resolved: Resolved, *, level: Level = "plan", progress: Callable[[str], None] | None = None
+    resolved: Resolved, *, level: Level = "plan", progress: Progress | None = None
 ) -> DryRun:
     """Return the dry run of a config that is resolved for a hardware.
 
     Args:
         resolved: What `resolve` made of a name and a selector.
         level: "plan" traces the step; "compile" also gives it to the compiler of the hardware.
-        progress: Called with a line for people while the compiler is at work.
+        progress: Told the stage and the seconds so far while the compiler is at work.
 
     Raises:
         UserError: Something does not divide, or the compiler is not installed.
@@ -66,4 +67,5 @@ def dry_run(
         selector=str(resolved.hardware),
         rule=resolved.rule.defined_at if resolved.rule else "",
         plan=plan,
+        compiled=compile_dry_run(resolved, progress=progress) if level == "compile" else None,
     )

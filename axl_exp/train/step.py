@@ -98,12 +98,15 @@ def batch_shardings(abstract_batch: Any, *, mesh: Mesh, axis_rules: Any) -> Any:
     return jax.tree.map(lambda _: NamedSharding(mesh, spec), abstract_batch)
 
 
-def compile_train_step(
+def lower_train_step(
     step: Callable, *, abstract_state: TrainState, abstract_batch: Any, mesh: Mesh
-) -> jax.stages.Compiled:
-    """Return the compiled step, its state donated; nothing is allocated."""
+) -> jax.stages.Lowered:
+    """Return the step as the program that a compiler gets, its state donated.
+
+    The devices of the mesh need not be here: nothing is allocated.
+    """
     replicated = NamedSharding(mesh, jax.sharding.PartitionSpec())
     state_shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, replicated))
     with jax.set_mesh(mesh):
-        return jitted.lower(abstract_state, abstract_batch).compile()
+        return jitted.lower(abstract_state, abstract_batch)

@@ -47,7 +47,7 @@ from axl_exp.train.state import (
     init_train_state,
     state_of_params,
 )
-from axl_exp.train.step import compile_train_step, make_train_step
+from axl_exp.train.step import lower_train_step, make_train_step
 from axl_exp.train.summary_writer import SummaryWriter
 from axl_exp.train.trace import Tracer
 
@@ -246,15 +246,19 @@ class SpmdTrainer(Configurable):
                 "--config.model.decoder.pad_token_id=-1: rows mark their padding themselves."
             )
 
-    def compile(self) -> jax.stages.Compiled:
-        """Return the compiled train step. Nothing is allocated."""
+    def lower(self) -> jax.stages.Lowered:
+        """Return the train step as a compiler gets it. Nothing is allocated."""
         cfg = self._config.input
         shape = (cfg.global_batch_size, cfg.max_sequence_length)
         leaf = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_sharding)
         batch = dict.fromkeys(BATCH_KEYS, leaf)
-        return compile_train_step(
+        return lower_train_step(
             self.step, abstract_state=self.abstract_state, abstract_batch=batch, mesh=self.mesh
         )
+
+    def compile(self) -> jax.stages.Compiled:
+        """Return the compiled train step. Nothing is allocated."""
+        return self.lower().compile()
 
     def open_init(self) -> InitialParams | None:
         """Return the parameters that `init_from` names, looked at but not read; None without it.

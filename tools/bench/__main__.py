@@ -1,4 +1,4 @@
-"""Measure ours beside the same thing done by hand: python -m tools.bench WHAT.
+"""Measure ours beside the same thing done by hand: python -m tools.bench step|startup|help.
 
 Nothing passes or fails: the numbers belong into the commit message of a change that moves them. Run
 it on a machine that does nothing else.
@@ -17,22 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Measure what the first argument names and print a table, or JSON."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("what", choices=("step", "startup", "help", "compare"))
+    parser.add_argument("what", choices=("step", "startup", "help"))
     parser.add_argument("--num_rounds", type=int, help="turns of each side")
     parser.add_argument("--json", action="store_true", help="raw samples instead of a table")
     flags = parser.parse_args()
 
     # Below flag parsing: these import JAX.
     from axl_exp.report.terminal import make_console, make_table
-    from tools.bench.compare import measure_compare
     from tools.bench.help import measure_help
     from tools.bench.startup import measure_startup
     from tools.bench.step import measure_step
 
     if flags.what == "help":
         report = measure_help(ROOT, num_rounds=flags.num_rounds or 10)
-    elif flags.what == "compare":
-        report = measure_compare(ROOT, num_rounds=flags.num_rounds or 1)
     elif flags.what == "startup":
         report = measure_startup(ROOT, num_rounds=flags.num_rounds or 3)
     else:

@@ -1,0 +1,114 @@
+"""The communication in a compiled program: what, how much, along which mesh axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from axl_exp.dryrun.compiled.execution import Execution
+from axl_exp.dryrun.compiled.facts import CompiledCollective
+from axl_exp.dryrun.compiled.groups import Groups, axes_of, groups_of
+from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
+from axl_exp.dryrun.compiled.network import Network
+from axl_exp.dryrun.compiled.owners import Owners
+
+_KINDS = (
+    "all-gather",
+    "reduce-scatter",
+    "all-reduce",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Communication:
+    """One collective instruction."""
+
+    kind: str
+    groups: Groups
+    num_bytes: int
+    """Of the larger of input and output on a device, elements alone."""
+
+
+def communication_of(
+    where: Computation, instruction: Instruction, *, num_partitions: int
+) -> Communication | None:
+    """Return what a collective or the start of one moves; None for everything else.
+
+    An all-reduce of which only a slice is used is a reduce-scatter: TPUs write theirs so. The
+    second half of an asynchronous pair (`-done`) is None: its start has moved everything.
+
+    Raises:
+        HloTextError: Its groups are not understood.
+    """
+    opcode = instruction.opcode
+    kind = opcode.removesuffix("-start")
+    if kind not in _KINDS:
+        return None
+    groups = groups_of(instruction, num_partitions=num_partitions)
+    if max(len(group) for group in groups) < 2:
+        return None
+    operands = [where.by_name[n] for n in instruction.operands if n in where.by_name]
+    incoming = sum(operand.num_bytes for operand in operands)
+    if opcode.endswith("-start") and kind != "all-reduce":
+        outgoing = _outgoing_bytes(instruction, incoming)
+    else:
+        outgoing = instruction.num_bytes
+    if kind == "all-reduce" and _is_sliced(where, instruction):
+        kind = "reduce-scatter"
+    return Communication(kind, groups, max(incoming, outgoing))
+
+
+def sum_collectives(
+    executions: Iterable[Execution],
+    *,
+    network: Network,
+    owners: Owners,
+    axis_sizes: Mapping[str, int],
+    num_partitions: int,
+) -> tuple[CompiledCollective, ...]:
+    """Return the communication of a step by kind, axes and owner, the longest first."""
+    sums: dict[tuple[str, tuple[str, ...], str, str], list[float]] = {}
+    for each in executions:
+        found = communication_of(each.computation, each.instruction, num_partitions=num_partitions)
+        if found is None:
+            continue
+        transfer = network.transfer(found.kind, found.groups, num_bytes=found.num_bytes)
+        axes = axes_of(found.groups, axis_sizes=axis_sizes)
+        key = (found.kind, axes, transfer.link, owners.owner(each.instruction))
+        total = sums.setdefault(key, [0, 0, 0.0])
+        total[0] += each.times
+        total[1] += each.times * found.num_bytes
+        total[2] += each.times * transfer.seconds
+    collectives = [
+        CompiledCollective(
+            kind=kind,
+            mesh_axes=axes,
+            link=link,
+            owner=owner,
+            count=int(count),
+            num_bytes=int(num_bytes),
+            seconds=seconds,
+        )
+        for (kind, axes, link, owner), (count, num_bytes, seconds) in sums.items()
+    ]
+    return tuple(sorted(collectives, key=lambda c: (-c.seconds, c.kind, c.owner)))
+
+
+def _outgoing_bytes(instruction: Instruction, incoming: int) -> int:
+    """Return the bytes of the results in the tuple of a start: inputs, results, semaphores."""
+    data = [array for array in instruction.arrays if not _is_semaphore(array)]
+    total = sum(array.num_bytes for array in data)
+    return total - incoming if total > incoming else total
+
+
+def _is_semaphore(array: Array) -> bool:
+    return array.dims == () and array.dtype in ("u32", "s32")
+
+
+def _is_sliced(where: Computation, instruction: Instruction) -> bool:
+    users = [user for user in where.instructions if instruction.name in user.operands]
+    return len(users) == 1 and users[0].opcode == "dynamic-slice" and users[0].is_root

@@ -1,0 +1,132 @@
+"""How long a device computes an instruction.
+
+On a TPU the compiler says so itself, in cycles. A GPU's compiler says nothing: there an instruction
+takes as long as its operations or its bytes do at what is reached of the chip's peaks. So it is for
+attention kernels on both, which no compiler looks into.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from axl_exp.dryrun.compiled.execution import called_once
+from axl_exp.dryrun.compiled.hlo import Computation, HloTextError, Instruction, Program
+from axl_exp.dryrun.compiled.kernels import attention_kernel, custom_call_target, is_kernel
+from axl_exp.dryrun.compiled.operations import product_flops
+from axl_exp.errors import UserError
+from axl_exp.mesh import Chip
+
+# Cycles per second of the TensorCores: the peak of the chip over the operations of a cycle, which
+# are 2 * 128^2 for each of a core's 4 matrix units (v4, v5p: two cores; Jouppi et al. 2023,
+# arXiv:2304.01433, has 1050 MHz for v4); v6e's 2 units of 256^2 work twice a cycle by that count.
+_TPU_CLOCKS = {"v4": 1.05e9, "v5e": 1.5e9, "v5p": 1.75e9, "v6e": 1.75e9}
+# Sides of a matrix unit ("How to Scale Your Model", chapter 2): a product that sums over fewer
+# fills it in part.
+_MATRIX_UNIT = {"v4": 128, "v5e": 128, "v5p": 128, "v6e": 256}
+
+# Shares of the datasheet's peaks, the same for every chip and model.
+# A splash kernel of full matrix units: assumed, no figure is published.
+_SPLASH_SHARE = 0.75
+# Large products: about 700 to 750 TFLOP/s of an H100's 989, at which it runs into its power limit
+# ("How to Scale Your Model", chapter 12: 80 to 85 % are reached in practice at best).
+_GPU_PRODUCT_SHARE = 0.75
+# cuDNN's attention, causal, head dim 128, 8k: about 550 forward, 450 backward of 989 TFLOP/s (Shah
+# et al. 2024, arXiv:2407.08608, figures 5 and 6).
+_CUDNN_SHARE = 0.5
+# Streams through memory: 0.9 (the same chapter).
+_GPU_MEMORY_SHARE = 0.9
+
+_GEMM = re.compile(r"__cublas\$")
+# These cost nothing, or are paid by whom they belong to.
+_FREE = frozenset(
+    ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all")
+    + ("partition-id", "replica-id", "opt-barrier", "optimization-barrier", "add-dependency")
+)
+
+
+@dataclasses.dataclass
+class Costs:
+    """Prices the instructions of one program on one chip."""
+
+    program: Program
+    chip: Chip
+    unknown_kernels: set[str] = dataclasses.field(default_factory=set)
+    """Targets or names of kernels whose work nobody told; they are counted as taking no time."""
+
+    def __post_init__(self):
+        if self.chip.platform == "tpu" and self.chip.name not in _TPU_CLOCKS:
+            raise UserError(
+                f"--level=compile does not know the clock of {self.chip.name}; add it to "
+                "axl_exp/dryrun/compiled/costs.py."
+            )
+
+    @property
+    def how(self) -> str:
+        """Where compute times come from."""
+        if self.chip.platform == "tpu":
+            clock = _TPU_CLOCKS[self.chip.name] / 1e9
+            return f"libtpu's cycles at {clock:g} GHz; attention kernels by operations"
+        return (
+            f"operations at {_GPU_PRODUCT_SHARE:.0%} and bytes at {_GPU_MEMORY_SHARE:.0%} of the "
+            "chip's peaks"
+        )
+
+    def seconds(self, where: Computation, instruction: Instruction) -> float:
+        """Return how long the device is busy with one run of an instruction, communication apart.
+
+        Raises:
+            HloTextError: A product is not understood.
+        """
+        if is_kernel(instruction):
+            kernel = attention_kernel(where, instruction)
+            if kernel is None:
+                self.unknown_kernels.add(instruction.op_name or instruction.name)
+                return 0.0
+            return kernel.flops / (self.chip.peak_flops_per_second * self._kernel_share(kernel))
+        if self.chip.platform == "tpu":
+            cycles = instruction.estimated_cycles
+            return 0.0 if cycles is None else cycles / _TPU_CLOCKS[self.chip.name]
+        return self._roofline_seconds(where, instruction)
+
+    def flops(self, where: Computation, instruction: Instruction) -> tuple[float, float]:
+        """Return the operations of products, and those of kernels by formula, of one instruction.
+
+        Of the instruction alone: what it calls is an instruction of its own.
+        """
+        if is_kernel(instruction):
+            kernel = attention_kernel(where, instruction)
+            return 0.0, kernel.flops if kernel else 0.0
+        return float(self._product_flops(where, instruction)), 0.0
+
+    def _kernel_share(self, kernel) -> float:
+        if self.chip.platform != "tpu":
+            return _CUDNN_SHARE
+        return _SPLASH_SHARE * min(1.0, kernel.head_dim / _MATRIX_UNIT[self.chip.name])
+
+    def _roofline_seconds(self, where: Computation, instruction: Instruction) -> float:
+        if instruction.opcode in _FREE or instruction.opcode.endswith(("-start", "-done")):
+            return 0.0
+        flops = self._product_flops(where, instruction)
+        for name in called_once(instruction):
+            inner = self.program.computation(name)
+            flops += sum(self._product_flops(inner, each) for each in inner.instructions)
+        num_bytes = instruction.num_bytes + sum(
+            where.by_name[name].num_bytes for name in instruction.operands if name in where.by_name
+        )
+        return max(
+            flops / (self.chip.peak_flops_per_second * _GPU_PRODUCT_SHARE),
+            num_bytes / (self.chip.hbm_bytes_per_second * _GPU_MEMORY_SHARE),
+        )
+
+    def _product_flops(self, where: Computation, instruction: Instruction) -> int:
+        if not _GEMM.match(custom_call_target(instruction)):
+            return product_flops(where, instruction)
+        dims = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)
+        left = where.operand(instruction, 0).arrays[0]
+        if not dims:
+            raise HloTextError(f"compiled program: {instruction.name} has no contracting dims")
+        summed = 1
+        for dim in re.findall(r"\d+", dims[1]):
+            summed *= left.dims[int(dim)]
+        return 2 * instruction.arrays[0].num_elements * summed

@@ -1,0 +1,94 @@
+"""Kernels: custom calls whose work the program does not show, counted by formula.
+
+Attention alone is known. It is causal in every model of ours: of the products of all queries with
+all keys half count, and the blocks on the diagonal whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
+
+# Products of queries with keys, or of arrays like them: two forward; five backward, where the
+# logits are computed again (Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4). Without its
+# fused kernel splash attention computes logits and their gradient in both backward kernels.
+_SPLASH = re.compile(r"splash_m[hq]a_(fwd|dq|dkv)")
+_SPLASH_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
+_FUSED_BACKWARD_PRODUCTS = 5
+_CUDNN = re.compile(r"__cudnn\$fmha")
+_CUDNN_PRODUCTS = {False: 2, True: 5}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """What one run of a kernel works."""
+
+    flops: float
+    head_dim: int
+    """The dim that a product of queries and keys sums over."""
+
+
+def is_kernel(instruction: Instruction) -> bool:
+    """Return whether the work of an instruction is not in the program: Pallas, Triton, cuDNN."""
+    target = custom_call_target(instruction)
+    return target in ("tpu_custom_call", "__gpu$xla.gpu.triton") or bool(_CUDNN.match(target))
+
+
+def custom_call_target(instruction: Instruction) -> str:
+    """Return what a custom call calls; '' for everything else."""
+    if instruction.opcode != "custom-call":
+        return ""
+    return (instruction.attribute("custom_call_target") or "").strip('"')
+
+
+def attention_kernel(where: Computation, instruction: Instruction) -> Kernel | None:
+    """Return the work of splash attention or of cuDNN's attention; None for other kernels."""
+    inputs = [
+        array
+        for name in instruction.operands
+        if name in where.by_name
+        for array in where.by_name[name].arrays
+        if array.dtype in ("bf16", "f16", "f32") and len(array.dims) >= 3
+    ]
+    if len(inputs) < 2:
+        return None
+    splash = _SPLASH.search(instruction.op_name) or _SPLASH.search(instruction.name)
+    if splash:
+        return _splash_kernel(instruction, splash[1], inputs)
+    target = custom_call_target(instruction)
+    if _CUDNN.match(target):
+        products = _CUDNN_PRODUCTS["Backward" in target]
+        return _kernel(inputs, products, sequence_dim=-3 if _is_bsnh(inputs) else -2, block=128)
+    return None
+
+
+def _splash_kernel(instruction: Instruction, part: str, inputs: list[Array]) -> Kernel:
+    sizes = {
+        name: int(size)
+        for name, size in re.findall(r'\\?"(block_\w+)\\?": (\d+)', instruction.attributes)
+    }
+    is_fused = re.search(r'use_fused_bwd_kernel\\?": true', instruction.attributes)
+    products = _SPLASH_PRODUCTS[part]
+    if part == "dkv" and is_fused:
+        products = _FUSED_BACKWARD_PRODUCTS
+    suffix = "" if part == "fwd" else f"_{part}"
+    block = max(sizes.get(f"block_q{suffix}", 0), sizes.get(f"block_kv{suffix}", 0))
+    return _kernel(inputs, products, sequence_dim=-2, block=block)
+
+
+def _kernel(inputs: list[Array], products: int, *, sequence_dim: int, block: int) -> Kernel:
+    query, key = inputs[0], inputs[1]
+    num_keys = key.dims[sequence_dim]
+    causal = min(1.0, (1 + block / num_keys) / 2)
+    return Kernel(
+        flops=products * 2.0 * math.prod(query.dims) * num_keys * causal,
+        head_dim=query.dims[-1],
+    )
+
+
+def _is_bsnh(inputs: list[Array]) -> bool:
+    """Whether heads come after positions: there are more positions than heads."""
+    return len(inputs[0].dims) >= 4 and inputs[0].dims[-3] > inputs[0].dims[-2]

@@ -1,0 +1,1 @@
+"""Held against runs that others measured: `python -m tools.measured`."""

@@ -1,0 +1,148 @@
+"""Configs in the shape of runs that others measured: what a dry run's prediction is held against.
+
+Shape, batch, sequence, mesh and what is kept of a layer are those of the measured run as published;
+the rest is ours. Use them by `--module=tools.measured.configs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from axl_exp.model import RematSpec
+from axl_exp.model.attention_backend import SplashSpec
+from axl_exp.train.trainer import SpmdTrainer
+from experiments.fuji.recipe import trainer_config
+from experiments.fuji.sizes import SIZES, VERSIONS, Size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a source says about a run."""
+
+    size: Size
+    num_kv_heads: int
+    vocab_size: int
+    sequence_length: int
+    global_batch_size: int
+    rope_theta: float
+    remat: RematSpec
+    splash: SplashSpec | None = None
+    """Blocks of the attention kernel; None: as they come."""
+
+    def config(self) -> SpmdTrainer.Config:
+        """Return it as a config of ours, on one axis of shards."""
+        version = dataclasses.replace(
+            VERSIONS["v3"],
+            vocab_size=self.vocab_size,
+            max_sequence_length=self.sequence_length,
+            rope_theta=self.rope_theta,
+        )
+        cfg = trainer_config(
+            size=self.size,
+            num_kv_heads=self.num_kv_heads,
+            version=version,
+            max_step=10_000,
+            global_batch_size=self.global_batch_size,
+            weight_decay=0.1,
+            eval_every_n_steps=10_000,
+            save_every_n_steps=10_000,
+        )
+        layer = cfg.model.decoder.transformer.layer
+        layer.remat_spec = self.remat
+        layer.self_attention.attention.splash = self.splash
+        return cfg.set(evalers={}, mesh_shape=MeshShape(fsdp=-1))
+
+
+_MAXTEXT_1B = Size(
+    num_layers=16,
+    dim=2048,
+    num_heads=16,
+    num_kv_heads=16,
+    ffn_dim=7168,
+    peak_lr=3e-4,
+    versions=(),
+    tied_head=False,
+)
+# Blocks of the published v6e recipes: 2048 by 2048, one backward kernel.
+_LARGE_BLOCKS = SplashSpec(
+    block_q=2048,
+    block_kv=2048,
+    block_q_backward=2048,
+    block_kv_backward=2048,
+    fused_backward=True,
+)
+
+SETUPS: Mapping[str, Setup] = {
+    # MaxText's default model: nothing of a layer is kept.
+    "maxtext-1B": Setup(
+        size=_MAXTEXT_1B,
+        num_kv_heads=16,
+        vocab_size=32_000,
+        sequence_length=2048,
+        global_batch_size=8,
+        rope_theta=1e4,
+        remat=RematSpec(save=""),
+    ),
+    # MaxText's benchmarks/maxtext_trillium_model_configs.py, llama3_1_8b_8192.
+    "maxtext-llama3.1-8B": Setup(
+        size=SIZES["8B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=4 * 256,
+        rope_theta=5e5,
+        remat=RematSpec(save="", offload="input|[qkvo]_proj"),
+        splash=_LARGE_BLOCKS,
+    ),
+    # The same file, llama3_1_70b_8192.
+    "maxtext-llama3.1-70B": Setup(
+        size=SIZES["70B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=4 * 256,
+        rope_theta=5e5,
+        remat=RematSpec(save="", offload="input|[qkv]_proj"),
+        splash=_LARGE_BLOCKS,
+    ),
+    # MaxText's configs/v5p/llama2_70b.sh: 4 rows per chip, save_dot_except_mlpwi.
+    "maxtext-llama2-70B": Setup(
+        size=SIZES["70B"],
+        num_kv_heads=8,
+        vocab_size=32_000,
+        sequence_length=4096,
+        global_batch_size=4 * 512,
+        rope_theta=1e4,
+        remat=RematSpec(save="[qkvo]_proj|linear2"),
+    ),
+    # torchtitan's Llama 3.1 8B on one node: 2 rows per GPU; what is costly to compute is kept.
+    "torchtitan-llama3.1-8B": Setup(
+        size=SIZES["8B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=2 * 8,
+        rope_theta=5e5,
+        remat=RematSpec(save="[qkvo]_proj|context|linear2"),
+    ),
+}
+
+
+def named_trainer_configs() -> dict[str, Callable[[], SpmdTrainer.Config]]:
+    """Return {name: function that makes the trainer config}."""
+    return {name: setup.config for name, setup in SETUPS.items()}
+
+
+def mesh_rules() -> tuple[MeshRule, ...]:
+    """Return the one rule of all of them: parameters lie in shards over every device."""
+    return tuple(
+        MeshRule(
+            selector=".*",
+            configs=name.replace(".", r"\."),
+            modifiers=(SetMeshShape(MeshShape(fsdp=-1)),),
+            golden_selectors=(),
+        )
+        for name in SETUPS
+    )

@@ -45,13 +45,20 @@ def run_command(body: Callable[[], int | None], *, debug: bool = False) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; give it a place that accepts it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return EXIT_BROKEN_PIPE
     except Exception:
         traceback.print_exc()
         print("error: this is a fault of axl_exp, not of your input", file=sys.stderr)
         return EXIT_INTERNAL
+
+
+def drop_stdout() -> None:
+    """Send what is still to be written to nowhere, after its reader closed it.
+
+    The interpreter flushes stdout once more at exit, to a place that must accept it.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def nearest_names(name: str, choices: Iterable[str], *, limit: int = 3) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from axl_exp.cli import CommandParser, run_command, split_overrides
+from axl_exp.train.stop import StopRequest, stop_on_signals
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -18,7 +19,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train a config on whatever this machine has. Launch again with the same "
         "--run_dir to resume.",
         epilog="Any field of the config is set by --config.<path>=<value>, such as "
-        "--config.learner.optimizer.learning_rate=1e-3.",
+        "--config.learner.optimizer.learning_rate=1e-3. Several processes train one run where a "
+        "cluster starts them (SLURM, Open MPI, Kubernetes, Cloud TPU); by hand, start each with "
+        "JAX_COORDINATOR_ADDRESS=<host:port of process 0>, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
     )
     parser.add_argument(
         "--config", required=True, help="name of a config (fuji-1B), or file.py with get_config()"
@@ -38,14 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     flags, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(flags)
-    return run_command(lambda: _launch(args, overrides, started), debug=args.debug)
+    with stop_on_signals() as stop:
+        return run_command(lambda: _launch(args, overrides, started, stop), debug=args.debug)
 
 
-def _launch(args: argparse.Namespace, overrides: list[tuple[str, str]], started: float) -> int:
+def _launch(
+    args: argparse.Namespace, overrides: list[tuple[str, str]], started: float, stop: StopRequest
+) -> int:
     # Below flag parsing, so that --help and a wrong flag cost nothing: this imports jax.
-    from axl_exp.launch.launching import LaunchRequest, launch
+    from axl_exp.launch.launching import LaunchRequest, launch_together
 
-    return launch(
+    return launch_together(
         LaunchRequest(
             config=args.config,
             mesh=args.mesh,
@@ -53,7 +59,9 @@ def _launch(args: argparse.Namespace, overrides: list[tuple[str, str]], started:
             data_dir=args.data_dir,
             module=args.module,
             overrides=tuple(overrides),
+            debug=args.debug,
             started=started,
+            stop=stop,
         )
     )
 

@@ -3,12 +3,15 @@
 import contextlib
 import dataclasses
 import shlex
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from axl_exp.cli import run_command
 from axl_exp.config.delta import change_text
 from axl_exp.config.override import Override
 from axl_exp.config.text import config_text
@@ -22,8 +25,11 @@ from axl_exp.run.environment import code_state
 from axl_exp.run.home import home
 from axl_exp.run.layout import RunDir
 from axl_exp.run.naming import new_run_dir
+from axl_exp.train.agree import check_same, failing_together, from_first, leave
 from axl_exp.train.devices import describe_devices, select_devices
+from axl_exp.train.processes import ProcessesError, is_first, join_processes, process_index
 from axl_exp.train.session import Display, run_session
+from axl_exp.train.stop import StopRequest
 from axl_exp.train.trainer import SpmdTrainer
 
 _RUNS = Path("runs")
@@ -35,7 +41,9 @@ class LaunchRequest:
 
     Attributes:
         overrides: (path, text) of every `--config.<path>=<text>`, in order.
+        debug: Whether errors show their tracebacks.
         started: `time.perf_counter()` when the process began.
+        stop: Set by signals since then.
     """
 
     config: str
@@ -44,7 +52,22 @@ class LaunchRequest:
     data_dir: str | None
     module: str | None
     overrides: tuple[tuple[str, str], ...]
+    debug: bool
     started: float
+    stop: StopRequest
+
+
+def launch_together(request: LaunchRequest) -> int:
+    """Launch as one of the processes of the run, if there are several; returns the exit code."""
+
+    def body() -> int:
+        join_processes()
+        with failing_together():
+            return launch(request)
+
+    code = run_command(body, debug=request.debug)
+    leave(code)
+    return code
 
 
 def launch(request: LaunchRequest) -> int:
@@ -62,15 +85,18 @@ def launch(request: LaunchRequest) -> int:
         module=request.module,
         adapt=_use_embedded_corpus if request.data_dir is None else None,
     )
-    if request.run_dir is not None:
-        check_claim(RunDir(request.run_dir), config_text=config_text(resolved.config))
+    text = config_text(resolved.config)
+    check_same("config", text)
+    if request.run_dir is not None and is_first():
+        check_claim(RunDir(request.run_dir), config_text=text)
     trainer: SpmdTrainer = resolved.config.instantiate()  # pyright: ignore
     with contextlib.ExitStack() as stack:
-        narrator = stack.enter_context(Narrator(make_console()))
+        narrator = stack.enter_context(_narrator(request))
         _introduce(narrator, resolved, trainer, request)
         plan = trainer.plan()
         trainer.check_fits(plan, config_name=resolved.name)
         trainer.open_inputs(data_dir=request.data_dir)
+        _check_same_data(trainer)
         if request.run_dir is None or not RunDir(request.run_dir).checkpoints.is_dir():
             trainer.open_init()  # What is not there is known before compiling.
         compile_started = time.perf_counter()
@@ -78,9 +104,8 @@ def launch(request: LaunchRequest) -> int:
         compile_seconds = time.perf_counter() - compile_started
         plan = plan.with_compiled(compiled)
         trainer.check_fits(plan, config_name=resolved.name)
-        run_dir = _run_dir(request, resolved)
-        stack.enter_context(claim(run_dir, config_text=config_text(resolved.config)))
-        narrator.log_to(run_dir.log)
+        run_dir = stack.enter_context(_claimed(request, resolved, text))
+        narrator.log_to(run_dir.log_of_process(process_index()))
         narrator.show_plan(
             [
                 *plan_facts(plan, config=resolved.name, hardware=_hardware_text(resolved, trainer)),
@@ -97,6 +122,7 @@ def launch(request: LaunchRequest) -> int:
             run_dir=run_dir,
             env=_env_facts(request, resolved, trainer),
             display=Display(say=narrator.say, on_step=narrator.on_step),
+            stop=request.stop,
             compile_seconds=compile_seconds,
             started=request.started,
         )
@@ -153,6 +179,40 @@ def _introduce(
 
 def _hardware_text(resolved: Resolved, trainer: SpmdTrainer) -> str:
     return f"{resolved.hardware} ({describe_devices(trainer.devices)})"
+
+
+def _narrator(request: LaunchRequest) -> Narrator:
+    console = make_console()
+    console.quiet = not is_first()
+    return Narrator(console, on_lost_reader=lambda: request.stop.ask(signal.SIGPIPE))
+
+
+def _check_same_data(trainer: SpmdTrainer) -> None:
+    """Raise ProcessesError unless every process reads the same data, wherever that is for it."""
+    inputs = {"input": trainer.input, **{n: e.input for n, e in trainer.evalers.items()}}
+    facts = {
+        f"{name}.{key}": value
+        for name, each in inputs.items()
+        for key, value in each.fingerprint().items()  # pyright: ignore  (inputs are open)
+        if key != "source"
+    }
+    check_same("data", "\n".join(f"{key}: {value!r}" for key, value in facts.items()))
+
+
+@contextlib.contextmanager
+def _claimed(request: LaunchRequest, resolved: Resolved, text: str) -> Iterator[RunDir]:
+    """Yield the run directory, which the first process has claimed for all."""
+    run_dir = RunDir(from_first("run directory", str(_run_dir(request, resolved).path)))
+    with contextlib.ExitStack() as stack:
+        if is_first():
+            stack.enter_context(claim(run_dir, config_text=text))
+        from_first("claim", None)
+        if not run_dir.path.is_dir():
+            raise ProcessesError(
+                f"process {process_index()} does not see {run_dir.path}, which process 0 made: "
+                "--run_dir must be on a file system that all processes share."
+            )
+        yield run_dir
 
 
 def _run_dir(request: LaunchRequest, resolved: Resolved) -> RunDir:

@@ -5,7 +5,7 @@ that is said also lands in the run's log, with the time.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from axl_exp.cli import drop_stdout
 from axl_exp.report.terminal import make_facts, make_table
 from axl_exp.report.text import format_bytes, format_number, format_seconds, printable
 from axl_exp.run.files import RunFileError
@@ -23,8 +24,13 @@ from axl_exp.train.plan import Plan
 class Narrator:
     """Tells a person, and the log, what happens. A context manager around the whole session."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, *, on_lost_reader: Callable[[], None]):
+        """Args:
+        on_lost_reader: Called when whoever read our output has closed it (`| head`); from then on
+            only the log is told.
+        """
         self._console = console
+        self._on_lost_reader = on_lost_reader
         self._log: Path | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -45,8 +51,16 @@ class Narrator:
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line, above the progress bar if there is one, and log it."""
-        self._console.print(printable(text), style=style)
+        self._print(printable(text), style=style)
         self._note(text)
+
+    def _print(self, *what: Any, style: str | None = None) -> None:
+        try:
+            self._console.print(*what, style=style)
+        except BrokenPipeError:
+            self._console.quiet = True
+            drop_stdout()
+            self._on_lost_reader()
 
     def log_to(self, path: Path) -> None:
         """Append everything said from now on to the file at `path` too."""
@@ -88,7 +102,7 @@ class Narrator:
             numbers = step_numbers(report)
             self._progress.update(self._task, completed=report.step, numbers=numbers)
         elif due:
-            self._console.print(line)
+            self._print(line)
 
     def _stop_progress(self) -> None:
         if self._progress is not None:
@@ -99,20 +113,20 @@ class Narrator:
 
     def show_plan(self, facts: list[tuple[str, str]]) -> None:
         """Print facts about the run that is about to start."""
-        self._console.print(make_facts(facts))
+        self._print(make_facts(facts))
         for name, value in facts:
             self._note(f"{name}: {value}")
 
     def show_summary(self, summary: Mapping[str, Any], *, run_dir: Path) -> None:
         """Print how the run went and what to do next."""
         self._stop_progress()
-        self._console.print()
+        self._print()
         facts = summary_facts(summary)
-        self._console.print(make_facts(facts))
+        self._print(make_facts(facts))
         for name, value in facts:
             self._note(f"{name}: {value}")
-        self._console.print()
-        self._console.print(time_table(summary["seconds"]))
+        self._print()
+        self._print(time_table(summary["seconds"]))
 
 
 def step_numbers(report: StepReport) -> str:
@@ -165,7 +179,7 @@ def summary_facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("status", f"{summary['status']} after step {summary['step']:,}")]
     if summary["first_loss"] is not None:
         trained = f"{summary['first_loss']:.4f} -> {summary['last_loss']:.4f}"
-        facts.append(("loss", f"{trained} (nats per token, first and last step of this launch)"))
+        facts.append(("loss", f"{trained} (nats per token, first and last step)"))
     for name, metrics in summary["evals"].items():
         bits = metrics.get("bits_per_byte")
         extra = f", bits per byte {bits:.4f}" if bits is not None else ""

@@ -48,6 +48,10 @@ class RunDir:
         """What the run said."""
         return self.path / "log.txt"
 
+    def log_of_process(self, index: int) -> Path:
+        """What one process of several said; process 0 writes `log`."""
+        return self.log if index == 0 else self.path / f"log-process-{index}.txt"
+
     @property
     def tensorboard(self) -> Path:
         """Directory of TensorBoard event files."""

@@ -21,7 +21,9 @@ from axl_exp.config import Configurable, InstantiableConfig, config_class, confi
 from axl_exp.errors import UserError
 from axl_exp.report.text import shorten
 from axl_exp.run.files import write_text
+from axl_exp.train.agree import exchange_json, from_first
 from axl_exp.train.policy import Policy, every_n_steps_and_last_policy, never_policy
+from axl_exp.train.processes import is_first
 
 _MANIFESTS = "manifests"
 _TEMPORARY = ".orbax-checkpoint-tmp"
@@ -142,8 +144,9 @@ class Checkpointer(Configurable):
         with _told_as_write_error(done[-1], self._directory):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        for step in done:
-            self._write_manifest(step)
+        if is_first():
+            for step in done:
+                self._write_manifest(step)
         return done
 
     def close(self) -> None:
@@ -169,25 +172,27 @@ class Checkpointer(Configurable):
                 f"{self._directory.parent} has imported parameters and no run to resume; train in "
                 f"another --run_dir, with --config.init_from={self._directory.parent}."
             )
-        notes = [f"checkpoint {name} was never finished" for name in self._half_written()]
+        # Processes see a shared directory at different times: what process 0 sees counts.
+        half_written, steps = from_first("checkpoints", [self._half_written(), self.steps()])
+        notes = [f"checkpoint {name} was never finished" for name in half_written]
         damaged: dict[int, str] = {}
         restored = None
-        for step in sorted(self.steps(), reverse=True):
-            try:
-                self.check_files(step)
-                restored = self._read(step, abstract_state)
+        for step in sorted(steps, reverse=True):
+            restored, reason = self._try_read(step, abstract_state)
+            if reason is None:
                 break
-            except Exception as error:  # Orbax raises many kinds on damaged files.
-                damaged[step] = f"checkpoint {step} is damaged ({_reason(error)})"
+            damaged[step] = f"checkpoint {step} is damaged ({reason})"
         notes = [*notes, *damaged.values()]
         if restored is None and damaged:
             raise CheckpointError(
                 f"no checkpoint under {self._directory} can be read: {'; '.join(damaged.values())}."
                 " Train afresh in another --run_dir, or put back a good copy."
             )
-        for step in damaged:
-            self._set_aside(step)
         if damaged:
+            if is_first():
+                for step in damaged:
+                    self._set_aside(step)
+            from_first("set aside", None)
             self._manager.reload()
         used = f"using checkpoint {restored[0]}" if restored else "starting from the beginning"
         for note in notes:
@@ -195,6 +200,19 @@ class Checkpointer(Configurable):
         if restored is None:
             return None
         return Restored(restored[0], restored[1], restored[2], tuple(notes))
+
+    def _try_read(self, step: int, abstract_state: Any) -> tuple[Any, str | None]:
+        """Return the checkpoint and None, or None and why it cannot be read: by any process."""
+        damage = from_first("files", self._damage(step))
+        if damage is not None:
+            return None, damage
+        read, reason = None, None
+        try:
+            read = self._read(step, abstract_state)
+        except Exception as error:  # Orbax raises many kinds on damaged files.
+            reason = _reason(error)
+        reason = next((each for each in exchange_json("read", reason) if each is not None), None)
+        return (read, None) if reason is None else (None, reason)
 
     def _read(self, step: int, abstract_state: Any) -> tuple[int, Any, dict[str, Any]]:
         items = self._manager.restore(
@@ -253,6 +271,14 @@ class Checkpointer(Configurable):
                 raise ValueError(f"{name} is missing")
             if sizes[name] != size:
                 raise ValueError(f"{name} has {sizes[name]} of {size} bytes")
+
+    def _damage(self, step: int) -> str | None:
+        """Return what is wrong with the files of a checkpoint; None if nothing is."""
+        try:
+            self.check_files(step)
+        except (OSError, ValueError) as error:
+            return _reason(error)
+        return None
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from axl_exp.mesh import (
     selector_of_devices,
     split_over_slices,
 )
+from axl_exp.train.processes import process_count
 
 AUTO = "auto"
 # `jax.Device` is a variable to type checkers, so no type.
@@ -42,7 +43,7 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
     wanted = None if selector == AUTO else parse_selector(selector)
     if wanted is not None and wanted.platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", wanted.num_devices)
+        jax.config.update("jax_num_cpu_devices", _own_cpu_devices(wanted))
     try:
         devices = jax.devices()
     except RuntimeError as error:
@@ -62,6 +63,15 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
             "launch on that hardware."
         )
     return found
+
+
+def _own_cpu_devices(wanted: HardwareSelector) -> int:
+    count = process_count()
+    if wanted.num_devices % count:
+        raise UnknownHardwareError(
+            f"--mesh={wanted} does not divide into {count} processes; use a multiple of {count}."
+        )
+    return wanted.num_devices // count
 
 
 def num_slices(devices: Devices) -> int:

@@ -1,10 +1,17 @@
-"""The steps of a session, kept compactly: 40 bytes each, so a million steps are 40 MB."""
+"""The steps of a run, kept compactly: 40 bytes each, so a million steps are 40 MB."""
 
 import array
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
+
+from axl_exp.run.metrics_reader import Metrics, Series
+
+_NUMBERS = ("train/loss", "perf/step_seconds", "time/data_wait_seconds")
+_CLASS = "time/class"
+_NOTHING = Series(np.zeros(0, np.int64), np.zeros(0))
 
 
 @dataclasses.dataclass
@@ -16,9 +23,18 @@ class StepHistory:
 
     def add(self, step: int, record: dict[str, Any]) -> None:
         """Keep what counts of one step's record."""
-        seconds, waited = record["perf/step_seconds"], record["time/data_wait_seconds"]
-        self._numbers.extend((step, record["train/loss"], seconds, waited))
-        self._classes.append(record["time/class"])
+        self._numbers.extend((step, *(record[name] for name in _NUMBERS)))
+        self._classes.append(record[_CLASS])
+
+    def add_records(self, metrics: Metrics, *, before_step: int) -> None:
+        """Keep the steps that a metrics file tells of, up to `before_step`."""
+        series = [metrics.numbers.get(name, _NOTHING) for name in _NUMBERS]
+        series.append(metrics.labels.get(_CLASS, _NOTHING))
+        steps = functools.reduce(np.intersect1d, (each.steps for each in series))
+        steps = steps[steps < before_step]
+        columns = [each.values[np.searchsorted(each.steps, steps)] for each in series]
+        self._numbers.extend(np.stack([steps, *columns[:-1]], axis=1).astype(float).ravel())
+        self._classes.extend(columns[-1])
 
     def __len__(self) -> int:
         return len(self._classes)

@@ -11,8 +11,10 @@ from typing import Any
 
 import jax
 
+from axl_exp.data import join_states
 from axl_exp.errors import UserError
 from axl_exp.train import clock as classes
+from axl_exp.train.agree import exchange_json, should_stop
 from axl_exp.train.checkpointer import Checkpointer
 from axl_exp.train.clock import StepClock
 from axl_exp.train.history import StepHistory
@@ -20,7 +22,7 @@ from axl_exp.train.plan import Plan
 from axl_exp.train.state import TrainState, all_finite
 from axl_exp.train.step import scalar_metrics
 from axl_exp.train.stop import StopRequest
-from axl_exp.train.summary_writer import SummaryWriter
+from axl_exp.train.summary_writer import Silence, SummaryWriter
 from axl_exp.train.trace import Tracer
 from axl_exp.train.trainer import SpmdTrainer
 
@@ -49,15 +51,17 @@ class LoopResult:
     """How the loop ended.
 
     Attributes:
+        first_step: The first step of this launch.
         step: The last step that was trained.
-        history: Every step of this process.
+        history: Every step of the run.
         evals: The newest metrics of each evaluation.
         seconds: Wall time per bucket: steps, checkpoint, eval, profile, host.
         saved_step: The newest checkpoint, None if there is none.
     """
 
+    first_step: int
     step: int
-    history: StepHistory = dataclasses.field(default_factory=StepHistory)
+    history: StepHistory
     evals: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     saved_step: int | None = None
@@ -82,7 +86,7 @@ class TrainLoop:
         plan: Plan,
         batches: Any,
         checkpointer: Checkpointer,
-        writer: SummaryWriter,
+        writer: SummaryWriter | Silence,
         tracer: Tracer,
         stop: StopRequest,
         on_step: Callable[[StepReport], None],
@@ -95,9 +99,14 @@ class TrainLoop:
         self._queue: collections.deque[_Dispatched] = collections.deque()
         self._clock = StepClock()
 
-    def run(self, state: TrainState, *, first_step: int, resumed: bool) -> LoopResult:
-        """Train and return how it ended; the result's step is `first_step - 1` if none was left."""
-        result = LoopResult(step=first_step - 1, saved_step=first_step - 1 if resumed else None)
+    def run(self, state: TrainState, *, history: StepHistory, first_step: int) -> LoopResult:
+        """Train and return how it ended; the result's step is `first_step - 1` if none was left.
+
+        `history` has the steps before the first, as far as they are known; these are added.
+        """
+        resumed = first_step > 1
+        saved_step = first_step - 1 if resumed else None
+        result = LoopResult(first_step, first_step - 1, history, saved_step=saved_step)
         next_class = classes.RESTART if resumed else classes.COMPILE
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.set_mesh(self._trainer.mesh))
@@ -114,10 +123,10 @@ class TrainLoop:
                     self._finish(result, keep_in_flight=0)
                     next_class = self._pause(step, state, result)
                 self._confirm_saves()
-                if self._stop:
+                if should_stop(self._stop, after_step=step):
                     break
             self._finish(result, keep_in_flight=0)
-            if self._stop:
+            if self._stop and result.step < self._cfg.max_step:
                 self._save(result.step, state, result)
         with self._clock.book("checkpoint"):
             self._checkpointer.wait()
@@ -223,7 +232,7 @@ class TrainLoop:
             )
         self._writer.sync()  # a resume from this checkpoint must find the records before it
         with self._clock.book("checkpoint") as so_far:
-            data_state = self._batches.get_state()
+            data_state = join_states(exchange_json("data", self._batches.get_state()))
             self._checkpointer.save(step, state=state, data_state=data_state)
             seconds = so_far()
         result.saved_step = step

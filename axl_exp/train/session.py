@@ -14,13 +14,17 @@ from axl_exp.run.environment import launch_facts, write_env
 from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import RESTART
+from axl_exp.run.metrics_reader import read_metrics
 from axl_exp.run.store import RunStore
+from axl_exp.train.agree import from_first
 from axl_exp.train.checkpointer import Restored
 from axl_exp.train.devices import Devices
+from axl_exp.train.history import StepHistory
 from axl_exp.train.loop import StepReport, TrainLoop
 from axl_exp.train.plan import Plan
+from axl_exp.train.processes import is_first
 from axl_exp.train.state import TrainState
-from axl_exp.train.stop import stop_on_signals
+from axl_exp.train.stop import StopRequest
 from axl_exp.train.summary import (
     FAILED,
     FINISHED,
@@ -29,6 +33,7 @@ from axl_exp.train.summary import (
     reset_peak_memory,
     summarise,
 )
+from axl_exp.train.summary_writer import Silence, SummaryWriter
 from axl_exp.train.trainer import SpmdTrainer
 
 
@@ -61,40 +66,40 @@ def run_session(
     run_dir: RunDir,
     env: Mapping[str, Any],
     display: Display,
+    stop: StopRequest,
     compile_seconds: float,
     started: float,
 ) -> SessionResult:
     """Train `trainer`, whose inputs are open, in `run_dir`, which is claimed for its config.
 
-    Resumes from the newest whole checkpoint where there is one. summary.json tells of the newest
-    launch that had steps to train: every way of ending leaves one, except being killed.
+    Resumes from the newest whole checkpoint where there is one. summary.json tells of the run up to
+    the end of the newest launch that had steps to train: every way of ending leaves one, except
+    being killed. Of several processes each calls this, and the first one writes.
 
     Args:
         env: Facts of the run for env.json: config name, mesh, overrides, data, seed.
+        stop: Set by whoever wants it to end early.
         compile_seconds: What compiling took.
         started: `time.perf_counter()` when the process began its work.
     """
     cfg = trainer.config
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
+        stack.enter_context(stop.held())
         checkpointer = cfg.checkpointer.instantiate(directory=run_dir.checkpoints)
         stack.callback(checkpointer.close)
         restored = checkpointer.restore(trainer.abstract_state, say=display.say)
         first_step = 1 if restored is None else restored.step + 1
-        header = {"config": env["config"], "tokens_per_step": plan.tokens_per_step}
-        continues = run_dir.metrics.exists()
-        if restored is not None and not continues:
-            display.say(f"{run_dir.metrics} is gone: the records up to here are lost")
-        writer = cfg.summary_writer.instantiate(
-            run_dir=run_dir, header=header, first_step=first_step
+        earlier = from_first("summary", _summary(run_dir))
+        is_done = first_step > cfg.max_step and earlier.get("status") == FINISHED
+        history = _history(run_dir, before_step=first_step)
+        writer = _open_writer(
+            trainer, run_dir, env=env, plan=plan, first_step=first_step, say=display.say
         )
         stack.callback(writer.close)
-        _record_launch(run_dir, trainer, env=env, plan=plan)
         batches = trainer.input.iterator()  # pyright: ignore  (inputs are open)
         stack.callback(batches.close)
-        if continues:  # records of steps that are trained again become void
-            writer.event(RESTART, step=first_step - 1)
         state = _begin(trainer, restored, batches=batches, say=display.say)
+        tracer = cfg.tracer.instantiate(directory=run_dir.tensorboard)
         loop = TrainLoop(
             trainer,
             compiled=compiled,
@@ -102,7 +107,7 @@ def run_session(
             batches=batches,
             checkpointer=checkpointer,
             writer=writer,
-            tracer=cfg.tracer.instantiate(directory=run_dir.tensorboard),
+            tracer=tracer,
             stop=stop,
             on_step=display.on_step,
             say=display.say,
@@ -110,19 +115,54 @@ def run_session(
         startup_seconds = time.perf_counter() - started - compile_seconds
         del restored  # or its arrays would live through the whole run beside the donated state
         reset_peak_memory()
-        earlier = _finished_summary(run_dir) if first_step > cfg.max_step else None
-        if earlier is not None:
+        if is_done:
             display.say(f"nothing left to train: the run finished after step {cfg.max_step}")
             return SessionResult(earlier, exit_code=0)
-        run_dir.summary.unlink(missing_ok=True)  # it told how an earlier launch ended
-        with _failure_summary(run_dir):
-            result = loop.run(state, first_step=first_step, resumed=first_step > 1)
-    status = STOPPED if stop and result.step < cfg.max_step else FINISHED
-    seconds = {"startup": startup_seconds, "compile": compile_seconds}
-    summary = summarise(result, trainer=trainer, plan=plan, status=status, seconds=seconds)
-    write_json(run_dir.summary, summary)
-    RunStore().record(run_dir)
+        with _summary_if_it_fails(run_dir):
+            result = loop.run(state, history=history, first_step=first_step)
+        status = STOPPED if stop and result.step < cfg.max_step else FINISHED
+        before = {"startup": startup_seconds, "compile": compile_seconds}
+        summary = summarise(
+            result, trainer=trainer, plan=plan, status=status, before=before, earlier=earlier
+        )
+        if is_first():
+            write_json(run_dir.summary, summary)
+            RunStore().record(run_dir)
     return SessionResult(summary, exit_code=stop.exit_code if status == STOPPED else 0)
+
+
+def _open_writer(
+    trainer: SpmdTrainer,
+    run_dir: RunDir,
+    *,
+    env: Mapping[str, Any],
+    plan: Plan,
+    first_step: int,
+    say: Callable[[str], None],
+) -> SummaryWriter | Silence:
+    """Open what the run is recorded in, and record this launch."""
+    if not is_first():
+        return Silence()
+    continues = run_dir.metrics.exists()
+    if first_step > 1 and not continues:
+        say(f"{run_dir.metrics} is gone: the records up to here are lost")
+    writer = trainer.config.summary_writer.instantiate(
+        run_dir=run_dir,
+        header={"config": env["config"], "tokens_per_step": plan.tokens_per_step},
+        first_step=first_step,
+    )
+    _record_launch(run_dir, trainer, env=env, plan=plan)
+    if continues:  # records of steps that are trained again become void
+        writer.event(RESTART, step=first_step - 1)
+    return writer
+
+
+def _history(run_dir: RunDir, *, before_step: int) -> StepHistory:
+    """Return the steps that earlier launches trained and this one does not train again."""
+    history = StepHistory()
+    if is_first() and before_step > 1 and run_dir.metrics.exists():
+        history.add_records(read_metrics(run_dir.metrics), before_step=before_step)
+    return history
 
 
 def _record_launch(
@@ -174,22 +214,25 @@ def hardware_facts(devices: Devices) -> dict[str, Any]:
     }
 
 
-def _finished_summary(run_dir: RunDir) -> dict[str, Any] | None:
-    """Return the summary of the launch that finished the run; None if there is no good one."""
+def _summary(run_dir: RunDir) -> dict[str, Any]:
+    """Return how the run stood when the launch before ended; {} if nothing good tells."""
     try:
         summary = read_json(run_dir.summary)
     except RunFileError:
-        return None
-    ours = summary.get("schema") == SCHEMA and summary.get("status") == FINISHED
-    return summary if ours else None
+        return {}
+    return summary if summary.get("schema") == SCHEMA else {}
 
 
 @contextlib.contextmanager
-def _failure_summary(run_dir: RunDir) -> Iterator[None]:
-    """Leave a summary that names the error if the block raises one."""
+def _summary_if_it_fails(run_dir: RunDir) -> Iterator[None]:
+    """Leave a summary that names the error if the block raises one, else none."""
+    if is_first():
+        run_dir.summary.unlink(missing_ok=True)  # it told how an earlier launch ended
     try:
         yield
     except BaseException as error:
+        if not is_first():
+            raise
         reason = f"{type(error).__name__}: {error}"
         with contextlib.suppress(RunFileError):  # a full disk, say, must not hide the error
             write_json(run_dir.summary, {"schema": SCHEMA, "status": FAILED, "error": reason})

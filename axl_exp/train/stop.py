@@ -1,4 +1,7 @@
-"""Stopping cleanly: the first SIGTERM or Ctrl-C asks the loop to save and leave."""
+"""Stopping cleanly: the first SIGTERM or Ctrl-C asks the loop to save and leave.
+
+Standard library only: the handlers must be there before anything heavy is imported.
+"""
 
 import contextlib
 import signal
@@ -8,10 +11,15 @@ from types import FrameType
 
 
 class StopRequest:
-    """Set once a signal asked to stop; a second Ctrl-C interrupts at once."""
+    """Set once a signal asked to stop.
+
+    As long as there is nothing to save, a signal interrupts at once. Inside `held` it is only
+    remembered, and a second Ctrl-C interrupts.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._is_held = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -21,10 +29,43 @@ class StopRequest:
         """128 + the signal's number, as a shell reports it."""
         return 128 + self.signal if self.signal is not None else 0
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+    def ask(self, number: int) -> None:
+        """Ask to stop, as that signal does.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, with nothing to save, or for the second time.
+            SystemExit: Another signal, with nothing to save.
+        """
+        is_first = self.signal is None
         self.signal = signal.Signals(number)
+        if not self._is_held:
+            self._interrupt()
+        elif number == signal.SIGINT and not is_first:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, the request is for the block to look at.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: It came before, and what it interrupted swallowed that: a
+                library that catches everything, a callback of native code.
+        """
+        if self:
+            self._interrupt()
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
+    def _interrupt(self) -> None:
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(self.exit_code)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.ask(number)
 
 
 @contextlib.contextmanager

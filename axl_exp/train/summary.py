@@ -1,5 +1,6 @@
-"""How a session went, in the numbers that people ask for first."""
+"""How a run went, in the numbers that people ask for first."""
 
+import collections
 import contextlib
 import resource
 import sys
@@ -17,6 +18,7 @@ from axl_exp.train.trainer import SpmdTrainer
 
 SCHEMA = "axl_exp.summary/1"
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
+_STEPS = "steps"
 
 
 def summarise(
@@ -25,13 +27,20 @@ def summarise(
     trainer: SpmdTrainer,
     plan: Plan,
     status: str,
-    seconds: Mapping[str, float],
+    before: Mapping[str, float],
+    earlier: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what summary.json holds.
 
-    Step times are of steady steps alone (`window` says which), tokens per second follow from their
-    median. `seconds` accounts for the whole wall time of this session: steps by class, evaluation,
-    checkpoints, startup, compilation, and the host's own time between steps.
+    It is of the whole run, resumed ones too. Step times are of steady steps alone (`window` says
+    which), tokens per second follow from their median. `seconds` accounts for the wall time: steps
+    by class, evaluation, checkpoints, startup, compilation, and the host's own time between steps;
+    of a launch that was killed, it has the steps alone.
+
+    Args:
+        result: How this launch ended, with the steps of all.
+        before: Seconds of what came before its steps.
+        earlier: The summary that the launch before left; {} if there is none.
     """
     history = result.history
     losses = history.losses
@@ -39,12 +48,12 @@ def summarise(
         "schema": SCHEMA,
         "status": status,
         "step": result.step,
-        "steps_this_session": len(history),
+        "steps_this_session": result.step - result.first_step + 1,
         "first_loss": float(losses[0]) if len(losses) else None,
         "last_loss": float(losses[-1]) if len(losses) else None,
-        "evals": result.evals,
+        "evals": {**earlier.get("evals", {}), **result.evals},
         "saved_step": result.saved_step,
-        "seconds": {**seconds, **_seconds_by_kind(result)},
+        "seconds": _seconds(result, before=before, earlier=earlier.get("seconds", {})),
         "flop_formula": plan.flop_formula,
         "peak_memory_bytes": peak_memory_bytes(trainer.devices),
         "planned_memory_bytes": plan.memory.needed_bytes,
@@ -67,14 +76,18 @@ def summarise(
     return summary
 
 
-def _seconds_by_kind(result: LoopResult) -> dict[str, float]:
+def _seconds(
+    result: LoopResult, *, before: Mapping[str, float], earlier: Mapping[str, float]
+) -> dict[str, float]:
     history = result.history
-    kinds = {
-        f"steps ({name})": float(history.seconds[history.classes == name].sum())
+    steps = {
+        f"{_STEPS} ({name})": float(history.seconds[history.classes == name].sum())
         for name in sorted(set(history.classes))
     }
-    others = {name: value for name, value in result.seconds.items() if name != "steps"}
-    return {**kinds, **others}
+    others: collections.Counter[str] = collections.Counter()
+    for seconds in (before, result.seconds, earlier):
+        others.update({k: v for k, v in seconds.items() if not k.startswith(_STEPS)})
+    return {**steps, **others}
 
 
 def reset_peak_memory() -> None:

@@ -12,6 +12,22 @@ from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import MetricsWriter
 
 
+class Silence:
+    """What a process writes to that is not the first: nothing, wherever a SummaryWriter would."""
+
+    def write(self, step: int, values: Mapping[str, Any], *, rare: bool = False) -> None:
+        """Write nothing."""
+
+    def event(self, name: str, *, step: int, **fields: Any) -> None:
+        """Write nothing."""
+
+    def sync(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
 class SummaryWriter(Configurable):
     """Writes what a run measures."""
 

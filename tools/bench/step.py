@@ -27,6 +27,7 @@ from axl_exp.train.devices import select_devices
 from axl_exp.train.loop import StepReport
 from axl_exp.train.policy import never_policy
 from axl_exp.train.session import Display, run_session
+from axl_exp.train.stop import stop_on_signals
 from axl_exp.train.trainer import SpmdTrainer
 from tools.bench import bare
 from tools.bench.measure import Report, Side
@@ -164,7 +165,7 @@ class _Collector:
 def _train(
     trainer: SpmdTrainer, compiled: jax.stages.Compiled, *, on_step: Callable[[StepReport], None]
 ) -> None:
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, stop_on_signals() as stop:
         result = run_session(
             trainer,
             compiled=compiled,
@@ -172,6 +173,7 @@ def _train(
             run_dir=RunDir(Path(directory)),
             env={"config": CONFIG},
             display=Display(say=lambda text: None, on_step=on_step),
+            stop=stop,
             compile_seconds=0.0,
             started=time.perf_counter(),
         )

@@ -35,7 +35,7 @@ _FAILURE = "failure"
 # further away than that, none has passed when it hears of it.
 _STEPS_TO_AGREE = 3
 # A failed process waits so long for the others to fail too, for the same reason or because of it.
-_LEAVE_SECONDS = 10
+_LEAVE_SECONDS = 5
 _SHOWN = 3
 _rounds = itertools.count()
 

@@ -122,9 +122,8 @@ def run_session(
             result = loop.run(state, history=history, first_step=first_step)
         status = STOPPED if stop and result.step < cfg.max_step else FINISHED
         before = {"startup": startup_seconds, "compile": compile_seconds}
-        summary = summarise(
-            result, trainer=trainer, plan=plan, status=status, before=before, earlier=earlier
-        )
+        facts = {"trainer": trainer, "plan": plan, "status": status}
+        summary = summarise(result, **facts, before=before, earlier=earlier)
         if is_first():
             write_json(run_dir.summary, summary)
             RunStore().record(run_dir)

@@ -11,7 +11,7 @@ from axl_exp.train.stop import stop_on_signals
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_sets_the_request_and_its_exit_code(number):
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, stop.held():
         assert not stop
         os.kill(os.getpid(), number)
         assert stop
@@ -19,11 +19,25 @@ def test_a_signal_sets_the_request_and_its_exit_code(number):
 
 
 def test_a_second_ctrl_c_interrupts_at_once():
-    with stop_on_signals():
+    with stop_on_signals() as stop, stop.held():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             signal.pause()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_with_nothing_to_save_a_signal_interrupts_at_once_and_is_not_forgotten(number, kind):
+    with stop_on_signals() as stop:
+        with pytest.raises(kind) as caught:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        assert kind is KeyboardInterrupt or caught.value.code == 143
+        # What if a library swallowed it?
+        with pytest.raises(kind), stop.held():
+            raise AssertionError("not reached")
 
 
 def test_handlers_are_put_back():

@@ -1,5 +1,6 @@
 """Two real processes on one machine: the run of one process with as many devices."""
 
+import ipaddress
 import json
 import os
 import shutil
@@ -15,18 +16,19 @@ import pytest
 from axl_exp.run.metrics_reader import read_metrics
 from tests.system.conftest import REPOSITORY, SMALL, losses
 
+THIS_MACHINE = str(ipaddress.IPv4Address(socket.INADDR_LOOPBACK))
 TWO = tuple(f.replace("cpu-1", "cpu-2") for f in SMALL[:-1]) + ("--config.max_step=8",)
 
 
 def free_port() -> int:
     with socket.socket() as listener:
-        listener.bind(("localhost", 0))
+        listener.bind((THIS_MACHINE, 0))
         return listener.getsockname()[1]
 
 
 def by_hand(index: int, port: int) -> dict[str, str]:
     return {
-        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_COORDINATOR_ADDRESS": f"{THIS_MACHINE}:{port}",
         "JAX_NUM_PROCESSES": "2",
         "JAX_PROCESS_ID": str(index),
     }
@@ -35,7 +37,7 @@ def by_hand(index: int, port: int) -> dict[str, str]:
 def by_slurm(index: int, port: int) -> dict[str, str]:
     return {
         "SLURM_JOB_ID": "4242",
-        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NODELIST": THIS_MACHINE,
         "SLURM_NTASKS": "2",
         "SLURM_PROCID": str(index),
         "SLURM_LOCALID": str(index),

@@ -11,7 +11,7 @@ import pytest
 from axl_exp.train.agree import check_same, exchange, from_first, should_stop
 from axl_exp.train.processes import ProcessesError, join_processes, process_count
 from axl_exp.train.stop import StopRequest
-from tests.system.test_processes import by_hand, by_slurm, free_port
+from tests.system.test_processes import THIS_MACHINE, by_hand, by_slurm, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -119,7 +119,9 @@ def test_a_process_that_nobody_joins_says_where_it_waited():
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: process 1 of 2 waited 1 s for the others at localhost:")
+    assert done.stderr.startswith(
+        f"error: process 1 of 2 waited 1 s for the others at {THIS_MACHINE}:"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from axl_exp.data.corpus import (
 from axl_exp.data.errors import DataError
 from axl_exp.data.input import DataIterator, Input, join_states, use_embedded_corpus
 from axl_exp.data.mixture import Component, TextMixture, dataset_text
-from axl_exp.data.source import TextDocument, TfdsTextSource
+from axl_exp.data.source import TextDocument, TfdsTextSource, TokenDocument
 from axl_exp.data.vocabulary import Vocabulary, vocabulary_path
 from axl_exp.data.windows import NO_TARGET
 
@@ -27,6 +27,7 @@ __all__ = [
     "TextDocument",
     "TextMixture",
     "TfdsTextSource",
+    "TokenDocument",
     "data_home",
     "dataset_text",
     "join_states",

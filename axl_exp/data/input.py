@@ -15,7 +15,7 @@ from axl_exp.data.errors import DataError
 from axl_exp.data.mixture import TextMixture, dataset_text
 from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
 from axl_exp.data.source import TfdsTextSource
-from axl_exp.data.vocabulary import Vocabulary
+from axl_exp.data.vocabulary import Vocabulary, vocabulary_path
 
 
 class Input(Configurable):
@@ -76,12 +76,28 @@ class Input(Configurable):
             _embedded_data_dir(cfg) if data_dir is None else epath.Path(data_dir).expanduser()
         )
         self.source = cfg.source.instantiate(data_dir=data_dir)
-        self.vocabulary = cfg.vocabulary.instantiate(data_dir=data_dir)
+        self.vocabulary = cfg.vocabulary.instantiate(data_dir=_vocabulary_dir(cfg, data_dir))
+        self._check_tokens()
         self._share = Share(
             max_sequence_length=cfg.max_sequence_length,
             global_batch_size=cfg.global_batch_size,
             rows=tuple(range(cfg.global_batch_size) if rows is None else rows),
         )
+
+    def _check_tokens(self) -> None:
+        """Raise DataError where documents hold the tokens of another vocabulary."""
+        sources = [self.source]
+        if isinstance(self.source, TextMixture):
+            sources = [source for source, _ in self.source.sources.values()]
+        for source in sources:
+            own = self.vocabulary.sha256 if getattr(source, "holds_tokens", False) else None
+            if own is not None and source.vocabulary_sha256 != own:
+                raise DataError(
+                    f"{source.config.dataset_name} was tokenized with another vocabulary than "
+                    f"{self.vocabulary.path}: the SHA-256 of its file begins with "
+                    f"{source.vocabulary_sha256[:12]}, of this one with {own[:12]}. Name that one "
+                    "in vocabulary.model_name, or build the dataset again."
+                )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data: those of the source and of the vocabulary."""
@@ -201,6 +217,14 @@ def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
     cfg.source = TfdsTextSource.default_config().set(dataset_name=EMBEDDED_DATASET, split=split)
     cfg.vocabulary = Vocabulary.default_config().set(model_name=EMBEDDED_VOCABULARY)
     return cfg
+
+
+def _vocabulary_dir(cfg: Input.Config, data_dir: epath.Path) -> epath.Path:
+    """Return where the vocabulary lies: that of the embedded corpus is at hand with any data."""
+    is_embedded = getattr(cfg.vocabulary, "model_name", None) == EMBEDDED_VOCABULARY
+    if is_embedded and not vocabulary_path(data_dir, EMBEDDED_VOCABULARY).is_file():
+        return epath.Path(prepare_embedded_corpus())
+    return data_dir
 
 
 def _embedded_data_dir(cfg: Input.Config) -> epath.Path:

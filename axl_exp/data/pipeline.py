@@ -16,7 +16,7 @@ import grain
 import numpy as np
 
 from axl_exp.data.rows import PackedRows
-from axl_exp.data.source import TextDocument
+from axl_exp.data.source import TextDocument, TokenDocument
 from axl_exp.data.windows import Windows
 
 # Documents that each reading thread may be ahead.
@@ -41,14 +41,17 @@ class Share:
     rows: tuple[int, ...]
 
 
-def tokenize(document: TextDocument, *, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+def tokenize(
+    document: TextDocument | TokenDocument, *, vocabulary: Vocabulary
+) -> dict[str, np.ndarray]:
     """Return {"pairs": int32 [L + 1, 3]}: input id, target id, UTF-8 bytes of the target.
 
     The end-of-sentence target counts 0 bytes. With a vocabulary that normalizes text, or with
     replaced newlines, it counts what was added or lost, so that the bytes of a document always add
     up to those in the dataset, and bits per byte can be compared between vocabularies.
     """
-    ids = vocabulary.encode(document.text)
+    is_done = isinstance(document, TokenDocument)
+    ids = document.ids if is_done else vocabulary.encode(document.text)
     pairs = np.empty((len(ids) + 1, 3), np.int32)
     pairs[0, 0] = pairs[-1, 1] = vocabulary.eos_id
     pairs[1:, 0] = pairs[:-1, 1] = ids

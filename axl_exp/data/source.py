@@ -4,6 +4,7 @@ import hashlib
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
@@ -22,11 +23,27 @@ class TextDocument(NamedTuple):
     """UTF-8 bytes of the document in the dataset, before newlines were replaced."""
 
 
+class TokenDocument(NamedTuple):
+    """A document that was tokenized when its dataset was built."""
+
+    ids: np.ndarray
+    """Integers [L], without an end-of-sentence id."""
+
+    num_bytes: int
+    """UTF-8 bytes of the text that it was made from."""
+
+
 class TfdsTextSource(Configurable):
     """One split of a TFDS dataset in array_record format: `len(source)`, `source[i]`.
 
     Nothing is downloaded or prepared here, and no code of the dataset is imported: the files say
-    what they are.
+    what they are. A feature of integers is taken for token ids, as `axl_exp.build_dataset` writes
+    them: `num_bytes` then stands beside it, and what made them in the metadata.
+
+    Attributes:
+        path: Directory of the dataset.
+        holds_tokens: Whether documents are TokenDocuments.
+        vocabulary_sha256: Hash of the vocabulary that made the tokens; None for text.
     """
 
     @config_class
@@ -35,7 +52,8 @@ class TfdsTextSource(Configurable):
         dataset_name: Required[str] = REQUIRED
         # A split, or a slice of one: `train`, `validation[:5000]`.
         split: Required[str] = REQUIRED
-        # Name of the text feature.
+        # Name of the feature that is read: text, or token ids (`tokens` in a dataset that was built
+        # with a vocabulary).
         text_key: str = "text"
         # Replaces every newline before tokenizing, for vocabularies without one.
         replace_newlines_with: str | None = None
@@ -52,6 +70,10 @@ class TfdsTextSource(Configurable):
         builder = _open_dataset(self.path)
         self._metadata = dict(builder.info.metadata or {})
         self._records = _open_split(builder, cfg, self.path)
+        self.holds_tokens = _is_integer(builder.info.features[cfg.text_key])
+        self.vocabulary_sha256: str | None = self._metadata.get("vocabulary_sha256")
+        if self.holds_tokens:
+            _check_tokens(builder, self._metadata, cfg)
         self._text_key = cfg.text_key
         self._newline = cfg.replace_newlines_with
         self._name = f"{cfg.dataset_name} {cfg.split}"
@@ -59,10 +81,13 @@ class TfdsTextSource(Configurable):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int) -> TextDocument:
+    def __getitem__(self, index: int) -> TextDocument | TokenDocument:
         try:
-            record = self._records[index][self._text_key]
-            text = record.decode()
+            record = self._records[index]
+            if self.holds_tokens:
+                return TokenDocument(record[self._text_key], int(record["num_bytes"]))
+            content = record[self._text_key]
+            text = content.decode()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"Document {index} of {self._name} in {self.path} is not UTF-8 ({error}). "
@@ -75,7 +100,7 @@ class TfdsTextSource(Configurable):
             ) from error
         if self._newline is not None:
             text = text.replace("\n", self._newline)
-        return TextDocument(text, len(record))
+        return TextDocument(text, len(content))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the dataset: name, path, number of documents and a SHA-256.
@@ -163,6 +188,25 @@ def _open_split(builder: Any, cfg: TfdsTextSource.Config, path: epath.Path) -> A
             "Convert it (needs TensorFlow): tfds convert_format "
             f"--dataset_version_dir={path} --out_file_format=array_record"
         ) from error
+
+
+def _is_integer(feature: Any) -> bool:
+    return feature.np_dtype is not None and np.issubdtype(feature.np_dtype, np.integer)
+
+
+def _check_tokens(builder: Any, metadata: dict[str, Any], cfg: TfdsTextSource.Config) -> None:
+    name = cfg.dataset_name
+    if "num_bytes" not in builder.info.features or "vocabulary_sha256" not in metadata:
+        raise DataError(
+            f"{name} has token ids in {cfg.text_key!r} (source.text_key), but not with what they "
+            "were made. Build the dataset with python -m axl_exp.build_dataset --vocabulary=..."
+        )
+    newline = metadata.get("replace_newlines_with")
+    if newline != cfg.replace_newlines_with:
+        raise DataError(
+            f"{name} was tokenized with newlines replaced by {newline!r}, but "
+            f"source.replace_newlines_with is {cfg.replace_newlines_with!r}. Set it to {newline!r}."
+        )
 
 
 def _first_line(error: Exception) -> str:

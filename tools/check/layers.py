@@ -13,6 +13,7 @@ COMMANDS = (
     "axl_exp.golden.__main__",
     "axl_exp.compare.__main__",
     "axl_exp.dryrun.__main__",
+    "axl_exp.build_dataset.__main__",
     "tools.bench.__main__",
 )
 
@@ -21,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("experiments",),
     ("mesh_rules",),
     ("axl_exp.launch", "axl_exp.interop", "axl_exp.golden", "axl_exp.compare.__main__"),
+    ("axl_exp.build_dataset",),
     ("axl_exp.dryrun",),
     ("axl_exp.resolve", "axl_exp.trained_run"),
     ("axl_exp.registry", "axl_exp.train", "axl_exp.compare"),
@@ -50,6 +52,7 @@ LIGHT = (
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.dryrun.__main__",
+    "axl_exp.build_dataset.__main__",
     "mesh_rules",
 )
 

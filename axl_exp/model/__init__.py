@@ -25,6 +25,7 @@ from axl_exp.model.qkv import (
     MultiheadOutputLinear,
     RoFormerQKVLinear,
 )
+from axl_exp.model.quantization import QuantizationSpec
 from axl_exp.model.remat import RematSpec
 from axl_exp.model.residual import ResidualLayer
 from axl_exp.model.rotary import Llama31RotaryScaling, RoFormerSinusoidalPositionalEmbedding
@@ -57,6 +58,7 @@ __all__ = [
     "LossSums",
     "MultiheadInputLinear",
     "MultiheadOutputLinear",
+    "QuantizationSpec",
     "RMSNorm",
     "RematSpec",
     "RepeatedTransformerLayer",

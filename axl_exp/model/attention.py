@@ -121,7 +121,7 @@ class GroupedQueryAttention(BaseLayer):
                 f"attention.sliding_window {cfg.sliding_window} leaves a query no key; its own is "
                 "the first: set 1 or more, or None to see all."
             )
-        self.backend = cfg.backend
+        self.backend: BackendName = cfg.backend
         # As pairs: what a module keeps must be hashable.
         self.splash = tuple((cfg.splash or SplashSpec()).items())
         self.num_heads = cfg.num_heads

@@ -91,8 +91,7 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     """
     if name == "xla":
         return Backend("xla", "as attention.backend says")
-    is_named = name == "cudnn" or name == "splash"
-    kernel = name if is_named else _kernel_of(case.platform)
+    kernel = _kernel_of(case.platform) if name in ("auto", "flash") else name
     if kernel is None:
         if name == "flash":
             raise BackendError(

@@ -16,6 +16,7 @@ from axl_exp.model.cross_entropy import loss_sums
 from axl_exp.model.decoder import Decoder
 from axl_exp.model.dropout import Key
 from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.quantization import QuantizationSpec, quantize_products
 from axl_exp.model.sharding import DEFAULT_LOGICAL_AXIS_RULES, AxisRules, axis_rules
 
 
@@ -56,6 +57,8 @@ class CausalLM(BaseLayer):
         # Positions of each sequence whose logits exist at a time, a divisor of its length; None for
         # all. Saves memory where the vocabulary is large; the same loss and gradients.
         loss_chunk_tokens: int | None = None
+        # Products in int8 or fp8, forward and backward.
+        quantization: QuantizationSpec = QuantizationSpec()
         # Mesh axes that split each logical axis of parameters and activations.
         logical_axis_rules: dict[str, tuple[str, ...]] = DEFAULT_LOGICAL_AXIS_RULES
 
@@ -65,6 +68,7 @@ class CausalLM(BaseLayer):
         # As pairs: what a module keeps must be hashable.
         self.logical_axis_rules = tuple(cfg.logical_axis_rules.items())
         self.decoder = cfg.decoder.instantiate(param_init=cfg.param_init.instantiate(), rngs=rngs)
+        quantize_products(self, cfg.quantization)
 
     @property
     def axis_rules(self) -> AxisRules:

@@ -10,16 +10,16 @@ from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
-from axl_exp.model.linear import project
+from axl_exp.model.linear import DotGeneral, ProductLayer, project
 from axl_exp.model.sharding import constrain
 
 
-def _logits(x_BSD: jax.Array, weight_VD: jax.Array) -> jax.Array:
-    logits_BSV = project(x_BSD, weight_VD, in_dims_last=True)
+def _logits(x_BSD: jax.Array, weight_VD: jax.Array, dot_general: DotGeneral) -> jax.Array:
+    logits_BSV = project(x_BSD, weight_VD, in_dims_last=True, dot_general=dot_general)
     return constrain(logits_BSV, "batch", "sequence", "hidden")
 
 
-class Embedding(BaseLayer):
+class Embedding(ProductLayer):
     """A table with one vector per token, [V, D]."""
 
     @config_class
@@ -43,7 +43,7 @@ class Embedding(BaseLayer):
 
     def attend(self, x_BSD: jax.Array) -> jax.Array:
         """Return the product of x with every vector of the table: logits [B, S, V]."""
-        return _logits(x_BSD, self.weight[...])
+        return _logits(x_BSD, self.weight[...], self.dot_general)
 
 
 class TransformerTextEmbeddings(BaseLayer):
@@ -73,7 +73,7 @@ class TransformerTextEmbeddings(BaseLayer):
         return self.token_emb.attend(x_BSD)
 
 
-class LmHead(BaseLayer):
+class LmHead(ProductLayer):
     """An output head with a weight of its own, [V, D], where the embedding is not tied to it."""
 
     @config_class
@@ -94,4 +94,4 @@ class LmHead(BaseLayer):
 
     def __call__(self, x_BSD: jax.Array) -> jax.Array:
         """Return logits [B, S, V]."""
-        return _logits(x_BSD, self.weight[...])
+        return _logits(x_BSD, self.weight[...], self.dot_general)

@@ -13,7 +13,7 @@ from axl_exp.config import REQUIRED, Configurable, InstantiableConfig, Required,
 from axl_exp.errors import UserError
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.initializer import DefaultInitializer
-from axl_exp.model.linear import project
+from axl_exp.model.linear import ProductLayer, project
 from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding, rotate
 from axl_exp.model.sharding import constrain
 
@@ -26,7 +26,7 @@ class QKV(NamedTuple):
     value: jax.Array
 
 
-class MultiheadInputLinear(BaseLayer):
+class MultiheadInputLinear(ProductLayer):
     """From the model dim to heads, with one weight [D, heads, H]."""
 
     @config_class
@@ -48,10 +48,10 @@ class MultiheadInputLinear(BaseLayer):
 
     def __call__(self, x_BSD: jax.Array) -> jax.Array:
         """Return [B, S, heads, H]."""
-        return project(x_BSD, self.weight[...])
+        return project(x_BSD, self.weight[...], dot_general=self.dot_general)
 
 
-class MultiheadOutputLinear(BaseLayer):
+class MultiheadOutputLinear(ProductLayer):
     """From heads back to the model dim, with one weight [D, N, H]."""
 
     @config_class
@@ -73,7 +73,13 @@ class MultiheadOutputLinear(BaseLayer):
 
     def __call__(self, context_BSNH: jax.Array) -> jax.Array:
         """Return [B, S, D]."""
-        output_BSD = project(context_BSNH, self.weight[...], num_in_dims=2, in_dims_last=True)
+        output_BSD = project(
+            context_BSNH,
+            self.weight[...],
+            num_in_dims=2,
+            in_dims_last=True,
+            dot_general=self.dot_general,
+        )
         return constrain(output_BSD, "batch", "sequence", "hidden")
 
 

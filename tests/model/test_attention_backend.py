@@ -32,7 +32,7 @@ SIZES: dict[str, Any] = {"sequence_length": 4096, "num_kv_heads": 8, "head_dim":
 @pytest.mark.parametrize(
     ("hardware", "kernel"), [(ON_TPU, "splash"), (ON_GPU, "cudnn"), ({"platform": "cuda"}, "cudnn")]
 )
-def test_auto_and_flash_are_the_kernel_of_the_hardware(hardware, kernel):
+def test_auto_and_flash_are_the_kernel_of_the_hardware(hardware, kernel: Any):
     case = AttentionCase(**{**ON_GPU, **hardware, **SIZES})
     for name in ("auto", "flash", kernel):
         assert choose_backend(name, case).name == kernel

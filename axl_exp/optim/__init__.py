@@ -14,6 +14,7 @@ from axl_exp.optim.drop_norm import (
 from axl_exp.optim.ema import param_ema
 from axl_exp.optim.learner import Learner, LearnerOutput, LearnerState
 from axl_exp.optim.lion import lion
+from axl_exp.optim.loss_scale import LossScaler, dynamic_loss_scaler
 from axl_exp.optim.muon import muon
 from axl_exp.optim.per_param import (
     PerParamScale,
@@ -40,6 +41,7 @@ __all__ = [
     "LearnerOutput",
     "LearnerState",
     "LogicalAxes",
+    "LossScaler",
     "PerParamScale",
     "Schedule",
     "adafactor",
@@ -53,6 +55,7 @@ __all__ = [
     "cosine_with_linear_warmup",
     "decay_bias_correction",
     "descend",
+    "dynamic_loss_scaler",
     "drop_norm_by_grad_norm_ema",
     "drop_norm_by_grad_norm_stddev",
     "learner_context",

@@ -17,6 +17,7 @@ from axl_exp.config import (
 from axl_exp.errors import UserError
 from axl_exp.optim.context import LogicalAxes, add_summary, learner_context
 from axl_exp.optim.ema import ParamEmaState, param_ema
+from axl_exp.optim.loss_scale import LossScaleState
 from axl_exp.optim.per_param import add_rms_summaries, compile_pattern, map_with_path
 
 
@@ -27,6 +28,8 @@ class LearnerState(NamedTuple):
     optimizer: Any
     # Of the running mean of the parameters.
     ema: Any
+    # Of the loss scaler; None where there is none.
+    loss_scale: LossScaleState | None = None
 
 
 class LearnerOutput(NamedTuple):
@@ -60,6 +63,9 @@ class Learner(Configurable):
         frozen_params: tuple[str, ...] = ()
         # The running mean of the parameters, used by evaluation; without a decay there is none.
         ema: InstantiableConfig = config_for_function(param_ema)
+        # float16: multiplies the loss before it is differentiated, and leaves out steps whose
+        # gradients overflow (see `dynamic_loss_scaler`). None does neither.
+        loss_scaler: InstantiableConfig | None = None
         # Report `param_rms/<path>` and `gradient_rms/<path>` of every parameter at every step.
         enable_per_variable_summaries: bool = False
 
@@ -71,6 +77,7 @@ class Learner(Configurable):
         parts = [part for part in (cfg.gradient_clipping, cfg.optimizer) if part is not None]
         self._optimizer = optax.chain(*(part.instantiate() for part in parts))
         self._ema = cfg.ema.instantiate()
+        self._loss_scaler = cfg.loss_scaler and cfg.loss_scaler.instantiate()
         self._reports_variables = cfg.enable_per_variable_summaries
         self._logical_axes = logical_axes
         self._frozen = [
@@ -86,11 +93,44 @@ class Learner(Configurable):
         self._check_frozen(params)
         with learner_context(self._logical_axes):
             optimizer_state = self._optimizer.init(_as_float32(self._trained(params)))
-        return LearnerState(optimizer_state, self._ema.init(params))
+        loss_scale = self._loss_scaler and self._loss_scaler.init()
+        return LearnerState(optimizer_state, self._ema.init(params), loss_scale)
+
+    def scale_of_loss(self, state: LearnerState) -> jax.Array | None:
+        """Return what the next loss is to be multiplied with before it is differentiated."""
+        return None if state.loss_scale is None else state.loss_scale.scale
 
     def update(self, gradients: Any, state: LearnerState, params: Any) -> LearnerOutput:
-        """Return the parameters and the state after one update; trees of the same structure."""
+        """Return the parameters and the state after one update; trees of the same structure.
+
+        With a loss scaler, the gradients are those of the scaled loss. If one of them is not
+        finite, all stays as it was but the state of the scaler. Reports `loss_scale`, that of the
+        next step, and `num_skipped_steps`, how many were left out until now.
+        """
         gradients = _as_float32(self._trained(gradients))
+        scale = self.scale_of_loss(state)
+        if scale is None:
+            return self._update(gradients, state, params)
+        gradients = jax.tree.map(lambda g: g / scale, gradients)
+        is_finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients)]).all()
+        output = self._update(gradients, state, params)
+        loss_scale = self._loss_scaler.updated(state.loss_scale, is_finite=is_finite)
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(is_finite, new, old),
+            (output.params, output.state._replace(loss_scale=None)),
+            (params, state._replace(loss_scale=None)),
+        )
+        return LearnerOutput(
+            params=kept[0],
+            state=kept[1]._replace(loss_scale=loss_scale),
+            summaries={
+                **output.summaries,
+                "loss_scale": loss_scale.scale,
+                "num_skipped_steps": loss_scale.num_skipped,
+            },
+        )
+
+    def _update(self, gradients: Any, state: LearnerState, params: Any) -> LearnerOutput:
         trained = _as_float32(self._trained(params))
         with learner_context(self._logical_axes) as context:
             add_summary("gradient_norm", optax.tree.norm(gradients))
@@ -108,7 +148,7 @@ class Learner(Configurable):
         _, ema_state = self._ema.update(params, state.ema, params)
         return LearnerOutput(
             params=params,
-            state=LearnerState(optimizer_state, ema_state),
+            state=LearnerState(optimizer_state, ema_state, state.loss_scale),
             summaries=context.summaries,
         )
 

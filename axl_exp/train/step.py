@@ -1,5 +1,6 @@
 """The train step: one pure function of state and batch. The only one: dry runs compile it too."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,19 +52,23 @@ def make_train_step(
     """
 
     def loss_of(
-        params: Params, batch: Batch, key: Key
+        params: Params, batch: Batch, key: Key, *, scale: jax.Array | None
     ) -> tuple[jax.Array, tuple[LossSums, Summaries]]:
         with collect_summaries() as summaries:
             output = model.bind(cast_floats(params, train_dtype)).loss(batch, key=key)
-        return output.loss, (output.aux, summaries)
-
-    gradient = accumulate_gradients(
-        jax.value_and_grad(loss_of, has_aux=True), num_parts=accumulation_steps, model=model
-    )
+        loss = output.loss if scale is None else output.loss * scale
+        return loss, (output.aux, summaries)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = dropout_key(seed, state.step) if model.is_random else None
+        scale = learner.scale_of_loss(state.opt_state)
+        gradient = accumulate_gradients(
+            jax.value_and_grad(functools.partial(loss_of, scale=scale), has_aux=True),
+            num_parts=accumulation_steps,
+            model=model,
+        )
         (loss, (aux, model_summaries)), gradients = gradient(state.params, batch, key)
+        loss = loss if scale is None else loss / scale
         params, opt_state, summaries = learner.update(gradients, state.opt_state, state.params)
         metrics = {"loss": loss, "num_targets": aux.num_targets, **summaries, **model_summaries}
         if aux.z_loss_sum is not None:

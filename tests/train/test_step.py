@@ -7,7 +7,7 @@ import pytest
 
 from axl_exp.config import config_for_function
 from axl_exp.errors import UserError
-from axl_exp.optim import constant, sgd
+from axl_exp.optim import constant, dynamic_loss_scaler, sgd
 from axl_exp.registry import load_config
 from axl_exp.train.step import dropout_key, scalar_metrics
 
@@ -94,3 +94,32 @@ def test_metrics_of_layers_are_told_apart():
     scalars = scalar_metrics(metrics)
     assert scalars == {"loss": 2.5, "layer/0/rms": 1.0, "layer/1/rms": 2.0, "n": 3}
     assert {type(value) for value in scalars.values()} == {float, int}
+
+
+def test_float16_learns_and_survives_the_overflows_of_a_scale_that_is_too_large():
+    """From Megatron's initial 2**32 the scale falls until float16 holds the gradients."""
+    cfg = tiny_config().set(train_dtype=jnp.float16)
+    cfg.learner.optimizer.learning_rate = 0.1
+    exact = cfg.clone(train_dtype=jnp.float32)
+    cfg.learner.loss_scaler = config_for_function(dynamic_loss_scaler).set(window=20)
+    losses, scales, skipped = train(cfg, num_steps=80)
+    assert scales[0] == 2.0**32
+    assert 5 < skipped < 30
+    assert max(scales[40:]) <= 2.0**24
+    assert np.isfinite(losses).all()
+    # Afterwards it learns what float32 learns in as many steps that are taken.
+    expected, _, _ = train(exact, num_steps=80 - skipped)
+    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] == pytest.approx(expected[-1], rel=0.02)
+
+
+def train(cfg, *, num_steps):
+    """Return the losses, the scales and the number of skipped steps."""
+    trainer = cfg.instantiate(devices=jax.devices()[:1])
+    state, step, batch = trainer.init_state(), jax.jit(trainer.step), uneven_batch()
+    losses, scales = [], []
+    for _ in range(num_steps):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+        scales.append(float(metrics.get("loss_scale", 1.0)))
+    return np.asarray(losses), scales, int(metrics.get("num_skipped_steps", 0))

@@ -48,7 +48,9 @@ def comparison_value(comparison: Comparison) -> dict[str, Any]:
         "metrics": [_metric(metric) for metric in c.metrics],
         "time": [asdict(use) for use in c.time],
         "losses": {**losses, "explanation": c.explanation},
+        "explanations": [asdict(explanation) for explanation in c.explanations],
         "config": [asdict(change) for change in c.changes],
+        "parameters": asdict(c.parameters),
         "checks": [asdict(check) for check in c.checks],
         "theirs": c.theirs
         and {

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 
 from axl_exp.compare.checks import Check, physical_checks
 from axl_exp.compare.config_changes import ConfigChange, config_changes
+from axl_exp.compare.explain import Explanation, explain_losses, explanations
 from axl_exp.compare.floors import Floors
+from axl_exp.compare.foreign_leaf_class import foreign_leaf_class
 from axl_exp.compare.judge import correct
 from axl_exp.compare.load import Run
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.loss_results import loss_results
 from axl_exp.compare.losses import LossComparison, compare_losses, identical_told
 from axl_exp.compare.memory import memory_results
+from axl_exp.compare.parameters import ParameterComparison, compare_parameters
 from axl_exp.compare.sides import LoadedSide, Side
 from axl_exp.compare.speed import speed_results
 from axl_exp.compare.stored_floors import code_of, hardware_of
@@ -29,7 +32,7 @@ from axl_exp.compare.validity import (
     within_side,
 )
 from axl_exp.compare.verdict import MetricResult, Verdict, overall
-from axl_exp.config.leaf_class import LeafClass
+from axl_exp.config.leaf_class import leaf_class
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ class Comparison:
         runs_a, runs_b: All runs of each side.
         margin: The relative change that was declared to be none; None where none was.
         floors: The noise floors that were stored for this config and hardware.
+        parameters: The parameters of `a` and `b`, matched under renaming.
         checks: Physical checks of both sides.
         theirs: What MaxView shows of two MaxText logs; None for anything else.
+        explanations: What can explain each metric that became better or worse.
         notes: What a reader must know of the files and of how the runs were chosen.
         explanation: What can explain a difference of the losses; says so where nothing can.
     """
@@ -63,6 +68,8 @@ class Comparison:
     losses: LossComparison
     changes: list[ConfigChange]
     explanation: str
+    explanations: list[Explanation]
+    parameters: ParameterComparison
     checks: list[Check]
     theirs: Theirs | None
     notes: list[str]
@@ -83,17 +90,16 @@ def compare(
     first, *others = sides
     found = [_compare(first, other, floors=floors or Floors(), margin=margin) for other in others]
     corrected = correct([comparison.metrics for comparison in found])
-    return [
-        replace(c, metrics=metrics, verdict=_verdict(c, metrics))
-        for c, metrics in zip(found, corrected, strict=True)
-    ]
+    return [_decided(c, metrics) for c, metrics in zip(found, corrected, strict=True)]
 
 
 def _compare(
     side_a: LoadedSide, side_b: LoadedSide, *, floors: Floors, margin: float | None
 ) -> Comparison:
     a, b = side_a.runs[0], side_b.runs[0]
-    changes = config_changes(a.config, b.config)
+    is_foreign = a.log is not None or b.log is not None
+    classify = foreign_leaf_class if is_foreign else leaf_class
+    changes = config_changes(a.config, b.config, classify=classify)
     # Two logs of one page are there to compare their commits.
     parts = [side.side.sources[0].part for side in (side_a, side_b)]
     by_ref = side_a.side.by_ref or side_b.side.by_ref or all(parts)
@@ -120,7 +126,9 @@ def _compare(
         time=time_use(a, b),
         losses=losses,
         changes=changes,
-        explanation=_explanation(a, b, losses, changes, found),
+        explanation=explain_losses(a, b, losses, changes, found),
+        explanations=[],
+        parameters=compare_parameters(a, b),
         checks=[*physical_checks("A", a), *physical_checks("B", b)],
         theirs=theirs(a, b),
         notes=_notes_of(side_a, side_b),
@@ -129,31 +137,18 @@ def _compare(
     )
 
 
-def _verdict(c: Comparison, metrics: Sequence[MetricResult]) -> Verdict:
-    return overall(
-        metrics,
-        confounders=[d.what for d in c.differences if d.kind is Kind.CONFOUNDER],
-        identical_losses=identical_told(c.losses.quantum).rstrip(",") if c.losses.identical else "",
+def _decided(c: Comparison, metrics: list[MetricResult]) -> Comparison:
+    """Return the comparison with the corrected metrics and what follows from them."""
+    identical = identical_told(c.losses.quantum).rstrip(",") if c.losses.identical else ""
+    confounders = [d.what for d in c.differences if d.kind is Kind.CONFOUNDER]
+    return replace(
+        c,
+        metrics=metrics,
+        verdict=overall(metrics, confounders=confounders, identical_losses=identical),
+        explanations=explanations(
+            c.a, c.b, metrics=metrics, changes=c.changes, differences=c.differences
+        ),
     )
-
-
-def _explanation(
-    a: Run,
-    b: Run,
-    losses: LossComparison,
-    changes: list[ConfigChange],
-    found: list[Difference],
-) -> str:
-    """Return what can explain that the losses differ; empty where they do not."""
-    if losses.parting is None:
-        return ""
-    leaves = [change.path for change in changes if change.leaf_class is not LeafClass.IO]
-    facts = [d.what for d in found if d.kind is not Kind.HARMLESS and d.what != "config"]
-    if leaves or facts:
-        return f"can be explained by {', '.join([*leaves, *facts])}"
-    if a.config is None or b.config is None:
-        return "unexplained: a side has no config.txt, so the configs cannot be compared"
-    return "unexplained: no config leaf that can change a loss and no environment fact differs"
 
 
 def _notes_of(side_a: LoadedSide, side_b: LoadedSide) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from axl_exp.config.diff import Added, Change, Changed, Moved, Removed, diff
@@ -27,23 +28,32 @@ class ConfigChange:
     leaf_class: LeafClass
 
 
-def config_changes(a: FlatConfig | None, b: FlatConfig | None) -> list[ConfigChange]:
-    """Return the changes from `a` to `b`; none where either config is missing."""
+def config_changes(
+    a: FlatConfig | None,
+    b: FlatConfig | None,
+    *,
+    classify: Callable[[str], LeafClass] = leaf_class,
+) -> list[ConfigChange]:
+    """Return the changes from `a` to `b`; none where either config is missing.
+
+    Args:
+        classify: path -> class; that of our trainer configs, or of other trainers' arguments.
+    """
     if a is None or b is None:
         return []
-    return [_told(change) for change in diff(a, b)]
+    return [_told(change, classify) for change in diff(a, b)]
 
 
-def _told(change: Change) -> ConfigChange:
+def _told(change: Change, classify: Callable[[str], LeafClass]) -> ConfigChange:
     match change:
         case Added(path, after):
-            return ConfigChange("added", path, None, after, leaf_class(path))
+            return ConfigChange("added", path, None, after, classify(path))
         case Removed(path, before):
-            return ConfigChange("removed", path, before, None, leaf_class(path))
+            return ConfigChange("removed", path, before, None, classify(path))
         case Changed(path, before, after):
-            return ConfigChange("changed", path, before, after, leaf_class(path))
+            return ConfigChange("changed", path, before, after, classify(path))
         case Moved(before, after):
-            return ConfigChange("moved", after, before, after, leaf_class(after))
+            return ConfigChange("moved", after, before, after, classify(after))
         case _:
             before, after = ", ".join(change.before), ", ".join(change.after)
-            return ConfigChange("reordered", change.path, before, after, leaf_class(change.path))
+            return ConfigChange("reordered", change.path, before, after, classify(change.path))

@@ -17,6 +17,7 @@ from axl_exp.errors import UserError
 from axl_exp.run.files import RunFileError, read_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics_reader import Metrics, read_metrics
+from axl_exp.run.params import read_params
 
 
 class NotARunError(UserError):
@@ -34,6 +35,7 @@ class Run:
         metrics: Empty where there is no metrics.jsonl.
         log: The log of another trainer that all of this was read from; None for a run of ours.
         page: The page that the log stood in; None where it stood alone.
+        parameters: path -> fact (shape, logical, physical) -> text; empty where none are told.
         quanta: metric -> unit of the last digit that was printed; a metric that is not here was
             not rounded.
     """
@@ -46,6 +48,7 @@ class Run:
     log: Log | None = None
     page: Page | None = None
     quanta: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def config_name(self) -> str:
@@ -93,6 +96,7 @@ def load_run(run_dir: RunDir, *, part: str = "") -> Run:
         env=read_json(run_dir.env),
         summary=read_json(run_dir.summary),
         metrics=metrics,
+        parameters=read_params(run_dir.params),
     )
 
 
@@ -120,6 +124,7 @@ def run_of_log(log: Log, page: Page | None = None) -> Run:
         log=log,
         page=page,
         quanta=log.rows.quanta | log.evals.quanta,
+        parameters=log.parameters,
     )
 
 

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from axl_exp.compare.checks import Check
 from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.explain import Explanation
 from axl_exp.compare.load import Run
 from axl_exp.compare.losses import LossComparison, identical_told
+from axl_exp.compare.parameters import ParameterComparison
 from axl_exp.compare.theirs import Theirs
 from axl_exp.compare.time_use import TimeUse
 from axl_exp.compare.validity import Kind
@@ -49,7 +51,7 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(Text(f"  note: {printable(note)}"))
     _show_differences(c, console)
     if c.metrics:
-        _show_metrics(c.metrics, console)
+        _show_metrics(c.metrics, c.explanations, console)
     if c.time:
         _show_time(c.time, console)
     if c.losses.num_paired:
@@ -59,6 +61,7 @@ def show(comparison: Comparison, console: Console) -> None:
     if c.checks:
         _show_checks(c.checks, console)
     _show_config(c, console)
+    _show_parameters(c.parameters, console)
 
 
 def show_all(comparisons: Sequence[Comparison], console: Console) -> None:
@@ -140,7 +143,9 @@ def _show_differences(c: Comparison, console: Console) -> None:
     _show_rest(console, len(c.differences))
 
 
-def _show_metrics(metrics: Sequence[MetricResult], console: Console) -> None:
+def _show_metrics(
+    metrics: Sequence[MetricResult], explanations: Sequence[Explanation], console: Console
+) -> None:
     _heading(console, "Metrics")
     rows = []
     for m in metrics:
@@ -154,8 +159,8 @@ def _show_metrics(metrics: Sequence[MetricResult], console: Console) -> None:
     console.print(Text("  why, of which steps, by which formula:", style="dim"))
     details = [(f"  {m.name}", f"{_reason(m)}; {m.window}; {m.formula}") for m in metrics]
     console.print(make_facts(details), style="dim")
-    for line in _noise_told(metrics):
-        console.print(Text(f"  {line}", style="dim"))
+    for line in (*(f"{e.metric}: {e.told}" for e in explanations), *_noise_told(metrics)):
+        console.print(Text(f"  {printable(line)}", style="dim"))
 
 
 def _noise_told(metrics: Sequence[MetricResult]) -> list[str]:
@@ -266,6 +271,21 @@ def _show_config(c: Comparison, console: Console) -> None:
     ]
     console.print(make_table("class", "path", "A", "B", rows=rows))
     _show_rest(console, len(c.changes))
+
+
+def _show_parameters(parameters: ParameterComparison, console: Console) -> None:
+    p = parameters
+    if not (p.num_a and p.num_b):
+        return
+    wrapped = ", under the names of two libraries" if p.is_wrapped else ""
+    told = f"Parameters: {p.num_matched} of {p.num_a} and {p.num_b} are the same{wrapped}"
+    if p.untold:
+        told += f"; not compared, since a side does not tell: {', '.join(p.untold)}"
+    _heading(console, told)
+    rows = [(change.what, change.path, change.a, change.b) for change in p.changes[:_MAX_SHOWN]]
+    if rows:
+        console.print(make_table("", "path", "A", "B", rows=rows))
+    _show_rest(console, len(p.changes))
 
 
 def _show_rest(console: Console, count: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from axl_exp.compare.figures import SPEED_FIGURES, STEADY, SpeedFigure, steady_values
 from axl_exp.compare.floors import Floor, Floors
+from axl_exp.compare.flop_basis import incomparable_flops, on_one_basis
 from axl_exp.compare.judge import judge
 from axl_exp.compare.load import Run
 from axl_exp.compare.statistics import quantile_change
@@ -56,6 +57,10 @@ def _result(
 ) -> MetricResult:
     window = _common_window([*a, *b])
     steady = [[steady_values(run, metric.key, window=window) for run in side] for side in (a, b)]
+    basis = ""
+    if metric.by_flops and (factor := on_one_basis(metric, a[0], b[0])) is not None:
+        steady[1] = [factor * values for values in steady[1]]
+        basis = f"; B's recomputed by A's formula {a[0].env.get('flop_formula')}, x {factor:.4g}"
     runs_a, runs_b = (
         tuple(float(np.quantile(values, metric.quantile)) for values in side if len(values))
         for side in steady
@@ -72,7 +77,7 @@ def _result(
         state=State.NOT_COMPARABLE,
         reason=_why_not(metric, a, b, steady),
         window=f"steps {window[0]}-{window[1]}: {counts[0]} steady in A, {counts[1]} in B",
-        formula=f"{which} of {metric.key} over the steps whose time/class is {STEADY}",
+        formula=f"{which} of {metric.key} over the steps whose time/class is {STEADY}{basis}",
         a_runs=runs_a,
         b_runs=runs_b,
     )
@@ -128,9 +133,8 @@ def _why_not(
             return reason
         if metric.per_step and (reason := incomparable_steps(a[0], run)):
             return reason
-    formulas = [run.env.get("flop_formula") for run in (a[0], b[0])]
-    if metric.by_flops and formulas[0] != formulas[1]:
-        return f"FLOP formula differs: {formulas[0]} in A, {formulas[1]} in B"
+    if metric.by_flops and (reason := incomparable_flops(a[0], b[0])):
+        return reason
     fewest = [min(len(values) for values in side) for side in steady]
     if min(fewest) < MIN_TOLD_STEPS:
         return (

@@ -29,6 +29,11 @@ class RunDir:
         return self.path / "config.txt"
 
     @property
+    def params(self) -> Path:
+        """One line per parameter: shape, logical axes, sharding. See `axl_exp.run.params`."""
+        return self.path / "params.txt"
+
+    @property
     def env(self) -> Path:
         """Where, on what and from which commit it ran: JSON."""
         return self.path / "env.json"

@@ -15,6 +15,7 @@ from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import RESTART
 from axl_exp.run.metrics_reader import read_metrics
+from axl_exp.run.params import Params, write_params
 from axl_exp.run.store import RunStore
 from axl_exp.train.agree import from_first
 from axl_exp.train.checkpointer import Restored
@@ -167,7 +168,7 @@ def _history(run_dir: RunDir, *, before_step: int) -> StepHistory:
 def _record_launch(
     run_dir: RunDir, trainer: SpmdTrainer, *, env: Mapping[str, Any], plan: Plan
 ) -> None:
-    """Keep the vocabulary, write env.json and enter the run in the store.
+    """Keep the vocabulary, write env.json and params.txt, and enter the run in the store.
 
     Once metrics.jsonl is there: by it, git's untracked files of this run are known as such.
     """
@@ -181,7 +182,22 @@ def _record_launch(
     keep_vocabulary(vocabulary, data_dir=run_dir.data)
     launch = launch_facts(hardware=hardware_facts(trainer.devices))
     write_env(run_dir, launch=launch, facts=facts)
+    write_params(run_dir.params, _param_facts(trainer))
     RunStore().record(run_dir)
+
+
+def _param_facts(trainer: SpmdTrainer) -> Params:
+    """Return shape, logical axes and sharding of every parameter, as text."""
+    logical_axes, facts = trainer.model.logical_axes, {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(trainer.abstract_state.params):
+        path = "/".join(str(key.key) for key in keys)
+        sharding = [*leaf.sharding.spec, *[None] * leaf.ndim][: leaf.ndim]
+        facts[path] = {
+            "shape": f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]",
+            "logical": f"({', '.join(logical_axes[path])})",
+            "physical": f"({', '.join(map(str, sharding))})",
+        }
+    return facts
 
 
 def _begin(

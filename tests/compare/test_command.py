@@ -289,7 +289,7 @@ def test_the_fields_of_the_json_are_frozen(make_run, capsys):
     told = json.loads(capsys.readouterr().out)
     assert list(told) == [
         *("schema", "verdict", "margin", "a", "b", "notes", "differences"),
-        *("metrics", "time", "losses", "config", "checks", "theirs"),
+        *("metrics", "time", "losses", "explanations", "config", "parameters", "checks", "theirs"),
     ]
     assert set(told["metrics"][0]) == {
         *("name", "key", "better", "a", "b", "delta", "relative", "interval"),

@@ -116,9 +116,10 @@ _FLOPS = re.compile(
     rb" and (?P<attention>[\d.]+)% attention flops"
 )
 _CONFIG = re.compile(rb"Config param (?P<key>[\w.]{1,80}): ?(?P<value>[^\n]*)")
+# NNX tells no logical axes.
 _PARAMETER = re.compile(
     rb"\]\s+(?P<path>[\w./-]+/[\w./-]+)\s+Shape:\s+(?P<shape>\w+\[[\d,]*\]|[^\n]{1,120}?)"
-    rb"\s+Logical:\s+(?P<logical>P\([^\n]*?\)|[^\n]{0,200}?)"
+    rb"(?:\s+Logical:\s+(?P<logical>P\([^\n]*?\)|[^\n]{0,200}?))?"
     rb"\s+Physical:\s+(?P<physical>\([^\n]*?\)(?=\s|$)|[^\n]{0,200})"
 )
 # Text in front of each wait -> what follows it, and what was waited for.
@@ -309,7 +310,10 @@ class MaxTextReader:
         for match in _CONFIG.finditer(text):
             log.arguments[match["key"].decode()] = match["value"].decode(errors="replace").strip()
         for match in _PARAMETER.finditer(text):
-            told = {k: match[k].decode(errors="replace") for k in ("shape", "logical", "physical")}
+            told = {
+                fact: (match[fact] or b"").decode(errors="replace").strip()
+                for fact in ("shape", "logical", "physical")
+            }
             log.parameters[match["path"].decode()] = told
         self._read_total_memory(block)
         log.has_ended = log.has_ended or _END.search(text) is not None

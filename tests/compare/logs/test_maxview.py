@@ -124,3 +124,10 @@ def test_a_page_of_our_own_reads_without_seeds(maxtext, tmp_path):
     assert shown["Final loss"] == (8.6, "8.6000")
     assert shown["Avg s/step"] == (0.25, "0.250")
     assert re.search("declared", " ".join(d.kind.value for d in found.differences))
+
+
+@needs_seeds
+def test_int8_parameters_of_linen_and_nnx_are_the_same_twelve():
+    parameters = compared(str(INT8)).parameters
+    assert (parameters.num_a, parameters.num_b, parameters.num_matched) == (12, 12, 12)
+    assert (parameters.is_wrapped, parameters.changes, parameters.untold) == (True, [], ["logical"])

@@ -82,14 +82,15 @@ def _checkpoints(run: Run, steps: np.ndarray) -> float:
 def _by_class(run: Run, steps: np.ndarray) -> dict[str, tuple[float, int]]:
     """Return the seconds and the number of the steps of each class; finite times only."""
     series, labels = run.metrics.numbers[_STEP_SECONDS], run.metrics.labels.get("time/class")
-    class_at = dict(zip(labels.steps.tolist(), labels.values, strict=True)) if labels else {}
-    found: dict[str, tuple[float, int]] = {}
-    chosen = np.isin(series.steps, steps) & np.isfinite(series.values)
-    for step, seconds in zip(series.steps[chosen].tolist(), series.values[chosen], strict=True):
-        name = class_at.get(step, "unlabelled")
-        total, num_steps = found.get(name, (0.0, 0))
-        found[name] = (total + float(seconds), num_steps + 1)
-    return found
+    chosen = np.isin(series.steps, steps, assume_unique=True) & np.isfinite(series.values)
+    timed, seconds = series.steps[chosen], series.values[chosen]
+    classes = np.full(len(timed), "unlabelled", dtype=object)
+    if labels is not None and len(labels):
+        index = np.minimum(np.searchsorted(labels.steps, timed), len(labels) - 1)
+        has = labels.steps[index] == timed
+        classes[has] = labels.values[index[has]]
+    masks = {name: classes == name for name in set(classes.tolist())}
+    return {name: (float(seconds[mask].sum()), int(mask.sum())) for name, mask in masks.items()}
 
 
 def _total(run: Run, key: str, steps: np.ndarray) -> float:

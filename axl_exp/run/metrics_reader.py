@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from axl_exp.report.text import one_line, shorten
 from axl_exp.run.metrics import RESTART, SCHEMA, MetricsError
@@ -256,8 +257,8 @@ def _parse_together(lines: list[bytes]) -> list[Any] | None:
     if not all(line.startswith(b"{") and line.endswith(b"}\n") for line in lines):
         return None
     try:
-        records = json.loads(b"[" + b",".join(lines) + b"]")
-    except (ValueError, RecursionError):
+        records = orjson.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:  # Such as NaN, which orjson refuses: the slow way decides.
         return None
     return records if len(records) == len(lines) else None
 

@@ -1,4 +1,4 @@
-"""Measure ours beside the same thing done by hand: python -m tools.bench step|startup|help|data.
+"""Measure ours beside the same thing done by hand: python -m tools.bench WHAT.
 
 Nothing passes or fails: the numbers belong into the commit message of a change that moves them. Run
 it on a machine that does nothing else.
@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Measure what the first argument names and print a table, or JSON."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("what", choices=("step", "startup", "help", "data"))
+    parser.add_argument("what", choices=("step", "startup", "help", "data", "compare"))
     parser.add_argument("--num_rounds", type=int, help="turns of each side")
     parser.add_argument("--json", action="store_true", help="raw samples instead of a table")
     flags = parser.parse_args()
 
     # Below flag parsing: these import JAX.
     from axl_exp.report.terminal import make_console, make_table
+    from tools.bench.compare import measure_compare
     from tools.bench.data import measure_data
     from tools.bench.help import measure_help
     from tools.bench.startup import measure_startup
@@ -31,6 +32,8 @@ def main() -> int:
 
     if flags.what == "help":
         report = measure_help(ROOT, num_rounds=flags.num_rounds or 10)
+    elif flags.what == "compare":
+        report = measure_compare(ROOT, num_rounds=flags.num_rounds or 1)
     elif flags.what == "data":
         report = measure_data(num_rounds=flags.num_rounds or 5)
     elif flags.what == "startup":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from axl_exp.compare.align import pair
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.order import Ordered, order, series
 from axl_exp.compare.logs.step_time import STEADY, StepTimes, step_times
@@ -76,13 +77,13 @@ def work_per_step(metrics: Metrics, rate: str) -> float:
     rates, seconds = metrics.numbers.get(rate), metrics.numbers.get("printed/seconds")
     if rates is None or seconds is None:
         return 0.0
-    _, i, j = np.intersect1d(rates.steps, seconds.steps, return_indices=True)
-    work, seconds_of = rates.values[i] * seconds.values[j], seconds.values[j]
+    paired = pair(rates, seconds)
+    work, seconds_of = paired.a * paired.b, paired.b
     good = np.isfinite(work) & (work > 0)
     if not good.any():
         return 0.0
     # A stall of minutes leaves few digits in the rate, a drain of milliseconds few in the seconds.
-    error = 0.0005 / seconds_of[good] + 0.0005 / rates.values[i][good]
+    error = 0.0005 / seconds_of[good] + 0.0005 / paired.a[good]
     return float(work[good][np.argmin(error)])
 
 

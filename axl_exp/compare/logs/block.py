@@ -30,6 +30,13 @@ class Block:
     def _line_ends(self) -> np.ndarray:
         return np.flatnonzero(np.frombuffer(self.text, dtype=np.uint8) == 10)
 
+    def line_spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where each line starts and ends, without its line end."""
+        ends = self._line_ends
+        if not self.text.endswith(b"\n"):
+            ends = np.append(ends, len(self.text))
+        return np.append(0, ends[:-1] + 1), ends
+
     def find_all(self, needle: bytes) -> Iterator[int]:
         """Yield the offset of every `needle`; much faster than a pattern where it is rare."""
         offset = self.text.find(needle)

@@ -67,7 +67,7 @@ class RowsBuilder:
     """Collects records into columns."""
 
     def __init__(self):
-        self._steps, self._lines, self._sources = array("q"), array("q"), array("q")
+        self._steps, self._lines, self._sources = array("q"), array("q"), array("i")
         self._times = array("d")
         self._source_index: dict[str, int] = {}
         self._cells: dict[str, tuple[array, array]] = defaultdict(lambda: (array("q"), array("d")))
@@ -108,7 +108,7 @@ class RowsBuilder:
         self._steps.frombytes(steps.astype(np.int64).tobytes())
         self._lines.frombytes(lines.astype(np.int64).tobytes())
         self._times.frombytes(times.astype(np.float64).tobytes())
-        self._sources.frombytes(np.full(len(steps), index, dtype=np.int64).tobytes())
+        self._sources.frombytes(np.full(len(steps), index, dtype=np.int32).tobytes())
         for key, values in columns.items():
             self._pieces[key].append((range(first, first + len(steps)), values))
 
@@ -122,7 +122,7 @@ class RowsBuilder:
             steps=np.frombuffer(self._steps, dtype=np.int64),
             lines=np.frombuffer(self._lines, dtype=np.int64),
             times=np.frombuffer(self._times),
-            sources=np.frombuffer(self._sources, dtype=np.int64),
+            sources=np.frombuffer(self._sources, dtype=np.int32),
             source_names=list(self._source_index),
             cells=cells,
             quanta=self.quanta,

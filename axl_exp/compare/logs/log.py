@@ -53,7 +53,7 @@ class Rows:
         steps: The step number of each record, int64.
         lines: The line it stands on, from 1, int64.
         times: Its timestamp in seconds since an epoch of the log's own; NaN where it has none.
-        sources: Index into `source_names`: who printed it.
+        sources: Index into `source_names`: who printed it; int32.
         cells: name -> pieces of (rows, values). A metric that a record lacks has no cell: missing
             is not NaN.
         quanta: name -> the unit in the last place printed, the coarsest one seen.

@@ -12,9 +12,10 @@ import re
 import numpy as np
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.columns import read_columns
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory, Wait
-from axl_exp.compare.logs.numbers import NUMBER, quantum
+from axl_exp.compare.logs.numbers import NUMBER
 
 FORMAT = "MaxText"
 _GIB = 2**30  # What it prints as GB: a v6e of 32 GiB shows 31.25 of them.
@@ -192,50 +193,43 @@ class MaxTextReader:
         body = b", ".join(
             re.escape(name) + b": " + value for name, value in zip(names, values, strict=True)
         )
-        prefix = rb"[IWEF](\d{4} \d\d:\d\d:\d\d\.\d{6}) +(\d+) [^\]\n]{1,80}\] "
-        self._shape = re.compile(prefix + body + rb"(?=\s)")
+        if re.search(rb"\d", b"".join(names)):
+            return  # Digits of a name may not be taken for those of a number.
+        prefix = rb"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d\.\d{6}) +(\d+) [^\]\n]{1,80}\] "
+        self._shape = re.compile(prefix + body + rb"\s*")
         self._shape_names = [TRAIN.name(name).key for name in names[1:]]
 
     def _read_columns(self, block: Block) -> list[tuple[int, int]] | None:
         """Read a block whose records all have the shape learned; None where one has not."""
-        num_anchors = block.text.count(b"completed step: ")
+        num_anchors = block.text.count(_STEP_NEEDLE)
         if num_anchors == 0 and _PROFILE_NEEDLE not in block.text:
             return []
         if self._shape is None or block.labels or num_anchors < _MIN_COLUMN:
             return None
-        offsets = np.fromiter(block.find_all(b"completed step: "), np.int64, num_anchors)
-        found = self._find_shape(block.text, offsets)
-        if len(found) != num_anchors or _PROFILE_NEEDLE in block.text:
+        starts, ends = block.line_spans()
+        if num_anchors != len(starts):
+            offsets = np.fromiter(block.find_all(_STEP_NEEDLE), np.int64, num_anchors)
+            index = np.searchsorted(ends, offsets)
+            starts, ends = starts[index], ends[index]
+        found = read_columns(block.text, starts=starts, ends=ends, pattern=self._shape)
+        if found is None or _PROFILE_NEEDLE in block.text:
             return None
-        times, threads, steps, *values = zip(*found, strict=True)
-        if len(set(threads)) > 1 or max(map(len, steps)) > 15:
+        month, day, hour, minute, second, threads, steps, *values = found.numbers
+        if len(np.unique(threads)) > 1:
             return None
-        columns = dict(zip(self._shape_names, map(_floats, values), strict=True))
-        if (
-            columns.get("train/lm_loss") is not None
-            and values[self._shape_names.index("train/lm_loss")]
-            == values[self._shape_names.index("train/loss")]
-        ):
-            columns["train/lm_loss"] = columns["train/loss"]  # One array for both.
-        for name, column in zip(self._shape_names, values, strict=True):
-            self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), quantum(column[0]))
+        columns = dict(zip(self._shape_names, values, strict=True))
+        for name, decimals in zip(self._shape_names, found.decimals[-len(values) :], strict=True):
+            unit = 10.0**-decimals if decimals else 0.0
+            self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), unit)
+        days = np.array(_DAYS_BEFORE_MONTH)[np.minimum(month, 12).astype(int)] + day
         self._rows.add_many(
-            _floats(steps).astype(np.int64),
-            lines=block.lines(offsets),
-            times=_absl_times(times),
-            source=threads[0].decode(),
+            steps.astype(np.int64),
+            lines=block.lines(starts),
+            times=86400.0 * days + 3600 * hour + 60 * minute + second,
+            source=str(int(threads[0])),
             columns=columns,
         )
-        ends = [block.text.find(b"\n", int(offset)) for offset in offsets]
-        return list(zip(offsets.tolist(), ends, strict=True))
-
-    def _find_shape(self, text: bytes, offsets: np.ndarray) -> list[tuple[bytes, ...]]:
-        """Return the fields of every record of the shape learned."""
-        assert self._shape is not None
-        if _DENSE_BYTES * len(offsets) > len(text):
-            return self._shape.findall(text)
-        starts = (max(0, text.rfind(b"\n", 0, offset) + 1) for offset in offsets.tolist())
-        return [match.groups() for start in starts if (match := self._shape.match(text, start))]
+        return list(zip(starts.tolist(), ends.tolist(), strict=True)) if block.is_first else []
 
     def _read_waits(self, block: Block) -> None:
         found = []
@@ -336,25 +330,9 @@ class MaxTextReader:
 
 
 _MIN_COLUMN = 16
-_DENSE_BYTES = 500  # Where records stand closer than this, one pattern over all is faster.
+_STEP_NEEDLE = b"completed step: "
 _PROFILE_NEEDLE = b"deactivation step: "
 _FACTS_BYTES = 1 << 24
-
-
-def _floats(column: tuple[bytes, ...]) -> np.ndarray:
-    return np.array(column).astype(np.float64)
-
-
-def _absl_times(column: tuple[bytes, ...]) -> np.ndarray:
-    """Return seconds since New Year of `MMDD hh:mm:ss.ffffff`."""
-    digits = np.array(column).view(np.uint8).reshape(len(column), 20).astype(np.int64) - ord("0")
-
-    def number(first: int, last: int) -> np.ndarray:
-        return digits[:, first:last] @ 10 ** np.arange(last - first - 1, -1, -1)
-
-    days = np.array(_DAYS_BEFORE_MONTH)[np.minimum(number(0, 2), 12)] + number(2, 4)
-    seconds = 3600 * number(5, 7) + 60 * number(8, 10) + number(11, 13)
-    return 86400.0 * days + seconds + 1e-6 * number(14, 20)
 
 
 def _device_kind(text: bytes) -> dict[str, str]:

@@ -103,8 +103,11 @@ def _first_apart(rows: Rows, mine: np.ndarray, others: np.ndarray) -> str | None
 
 def column(rows: Rows, key: str) -> np.ndarray:
     """Return a metric of every row; NaN where the row lacks it."""
+    pieces = rows.cells.get(key, [])
+    if len(pieces) == 1 and isinstance(pieces[0][0], range) and len(pieces[0][0]) == len(rows):
+        return pieces[0][1]
     values = np.full(len(rows), np.nan)
-    for where, piece in rows.cells.get(key, []):
+    for where, piece in pieces:
         values[_index(where)] = piece
     return values
 
@@ -127,13 +130,21 @@ def series(rows: Rows, ordered: Ordered) -> dict[str, Series]:
     Where two records of one step tell it, the later one counts; how many is added to the notes.
     """
     found, num_repeated = {}, 0
+    every_step = rows.steps[ordered.every]
+    is_plain = len(ordered.every) == len(rows) and bool((every_step[1:] > every_step[:-1]).all())
     for key in rows.cells:
-        chosen = ordered.every[present(rows, key)[ordered.every]]
+        has = present(rows, key)[ordered.every]
+        values = column(rows, key)
+        if is_plain and has.all():  # One memory for all: logs have millions of steps.
+            found[key] = Series(every_step, values)
+            rows.cells[key] = [(range(len(rows)), values)]
+            continue
+        chosen = ordered.every[has]
         steps = rows.steps[chosen]
         is_last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
         num_repeated += int(np.count_nonzero(~is_last))
         if len(chosen):
-            found[key] = Series(steps[is_last], column(rows, key)[chosen[is_last]])
+            found[key] = Series(steps[is_last], values[chosen[is_last]])
     if num_repeated:
         ordered.notes.append(
             f"{num_repeated} values stand twice for one step; the later one counts"

@@ -102,11 +102,12 @@ def _classes(
         ratio = seconds / usual
     classes[ratio > _STALL_RATIO] = STALL
     classes[ratio < _CATCH_UP_RATIO] = CATCH_UP
-    for i in range(1, num):
-        # Two lines flushed together: the first came late by what the second came early.
-        pair = (ratio[i - 1] + ratio[i]) / 2
-        if classes[i] == CATCH_UP and classes[i - 1] == STEADY and ratio[i - 1] > _WARM_UP_RATIO:
-            classes[i - 1] = CATCH_UP if _LATE_PAIR[0] < pair < _LATE_PAIR[1] else STALL
+    # Two lines flushed together: the first came late by what the second came early.
+    early = 1 + np.flatnonzero((classes[1:] == CATCH_UP) & (classes[:-1] == STEADY))
+    early = early[ratio[early - 1] > _WARM_UP_RATIO]
+    pair = (ratio[early - 1] + ratio[early]) / 2
+    is_pair = (_LATE_PAIR[0] < pair) & (pair < _LATE_PAIR[1])
+    classes[early - 1] = np.where(is_pair, CATCH_UP, STALL)
     classes[column(log.rows, "mark/profile")[ordered.rows] == 1] = PROFILE
     classes[is_eval] = EVAL
     classes[is_save] = CHECKPOINT

@@ -6,11 +6,11 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ from axl_exp.build_dataset.finish import NUM_EXAMPLES, finish, num_shards, paths
 from axl_exp.build_dataset.journal import Journal, Part, Shard
 from axl_exp.build_dataset.shards import ShardWriter, check_shard
 from axl_exp.data import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two builds into one directory are not kept apart there.
+    fcntl = None
 
 # Records that a worker gets at a time.
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 1 << 20
@@ -101,6 +106,11 @@ def build(
                 shutil.rmtree(wanted.unfinished, ignore_errors=True)
                 raise DataError(_nothing_found(journal))
             finish(wanted.unfinished, wanted.path, wanted.name, wanted.recipe, journal)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A worker died, perhaps for want of memory. The same command goes on where this one "
+            "ended; --num_processes=0 needs the least."
+        ) from error
     except OSError as error:
         raise DataError(
             f"Cannot write {wanted.unfinished}: {error.strerror or error}. With room for it, the "
@@ -128,6 +138,9 @@ def _header(wanted: Build) -> dict[str, Any]:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder, so that no second build writes into it."""
+    if fcntl is None:
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -75,7 +75,7 @@ def _wanted(flags: argparse.Namespace) -> Build:
     num_processes = flags.num_processes
     if num_processes is None:
         # Without a vocabulary a worker would do less than it costs to hand it the text.
-        num_processes = 0 if flags.vocabulary is None else len(os.sched_getaffinity(0))
+        num_processes = 0 if flags.vocabulary is None else os.cpu_count() or 1
     return Build(
         name=flags.name,
         data_dir=data_dir,

@@ -1,10 +1,13 @@
 """Packing, against a second implementation in plain loops."""
 
+import itertools
 import random
 
 import grain
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from axl_exp.data import TextDocument
 from axl_exp.data.pipeline import Share, evaluation_batches, tokenize, training_batches
@@ -213,6 +216,34 @@ def test_the_documents_of_one_global_order_are_dealt_to_the_rows_which_pack_them
         by_hand = _pack_by_hand(order[index::size], width=8)
         assert len(by_hand) > len(own)
         assert own == by_hand[: len(own)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.text("abcü", max_size=20), min_size=1, max_size=9),
+    width=st.integers(1, 17),
+    size=st.integers(1, 5),
+    num_batches=st.integers(1, 8),
+    stop=st.integers(0, 8),
+)
+def test_any_row_of_any_batch_is_that_of_plain_loops_resumed_anywhere(
+    texts, width, size, num_batches, stop
+):
+    batches = training_batches(
+        [(_tokens(texts), 1.0)], _share(width, size), seed=0, shuffle=False, num_read_threads=0
+    )
+    iterator, found = iter(batches), []
+    for i in range(num_batches):
+        if i == stop:
+            state, iterator = iterator.get_state(), iter(batches)
+            iterator.set_state(state)
+        found.append(next(iterator))
+    rows = _rows_of(found)
+    for row in range(size):
+        # Its documents are each size-th of the endlessly repeated texts; more than are needed.
+        own = itertools.islice(itertools.cycle(texts), row, None, size)
+        by_hand = _pack_by_hand(list(itertools.islice(own, width * num_batches)), width=width)
+        assert rows[row::size] == by_hand[:num_batches]
 
 
 @pytest.mark.parametrize("parts", [[(0, 1, 2, 3), (4, 5)], [(0, 3), (1, 2, 4), (5,)]])

@@ -17,6 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from axl_exp.data import vocabulary_path
 from axl_exp.data.corpus import documents
 from axl_exp.registry import load_config
+from axl_exp.run.metrics_reader import read_metrics
 from tests.system.conftest import REPOSITORY, SMALL, losses
 
 _TEXTS = [d.text for d in documents()][:150]
@@ -83,6 +84,12 @@ def test_files_of_three_formats_train_fuji_tiny(launch, tiktoken_data_dir, tmp_p
     result = launch(*SMALL[:-1], *flags, "--config.model.decoder.pad_token_id=-1")
     assert result.returncode == 0, result.stderr
     assert list(losses(tmp_path / "run")) == [1, 2]
+    # The share of the one steady step in which the host waited for its batch.
+    found = read_metrics(tmp_path / "run" / "metrics.jsonl").numbers
+    waited, took = (found[key].values[1] for key in ("time/data_wait_seconds", "perf/step_seconds"))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert waited > 0
+    assert summary["data_wait_share"] == pytest.approx(waited / took)
 
 
 def test_the_tiktoken_configs_read_such_a_file(tiktoken_data_dir):

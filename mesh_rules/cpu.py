@@ -54,7 +54,23 @@ _NOTE = (
 # A config that has a size in its name is made for accelerators: `fuji-1B-v3`.
 _SIZE = r"\d+(\.\d+)?[MB](-.*)?"
 
+# No CPU has a flash attention kernel, and a variant that wants one would be refused.
+_NO_KERNEL = SetFields({"model.decoder.transformer.layer.self_attention.attention.backend": "xla"})
+
 RULES = (
+    MeshRule(
+        selector="cpu-.*",
+        configs=f"fuji-{_SIZE}-flash",
+        modifiers=(*_SMOKE_RUN, _HALF_A_MOMENT, _NO_KERNEL),
+        golden_selectors=("cpu-1",),
+        note=_NOTE,
+    ),
+    MeshRule(
+        selector="cpu-.*",
+        configs="fuji-test-.*-flash",
+        modifiers=(*_ON_ANY_CPU, _NO_KERNEL),
+        golden_selectors=("cpu-1",),
+    ),
     MeshRule(
         selector="cpu-.*",
         configs=f"fuji-{_SIZE}",

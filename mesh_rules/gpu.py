@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.variants import VARIANT
 
 RULES = (
     single_host_rule("gpu-.*-[1248]"),
     # Published, for p5, p4de and a3 machines: parameters are split within a node.
     MeshRule(
         selector="gpu-(h100|a100)-(256|512|1024)",
-        configs="fuji-(7B|8B)-v[^-]+(-tiktoken)?",
+        configs=f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("gpu-h100-256",),
     ),
@@ -60,7 +61,7 @@ RULES = (
     # Not published. Two sequences of 8192 per GPU: at most 47 GB, as mesh_rules/v5p.py counts.
     MeshRule(
         selector="gpu-(h200|b200)-1024",
-        configs="fuji-(1B|3B)-v3(-tiktoken)?",
+        configs=f"fuji-(1B|3B)-v3(-tiktoken)?{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("gpu-h200-1024",),
     ),

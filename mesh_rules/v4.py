@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.variants import VARIANT
 
 RULES = (
     # Published.
     MeshRule(
         selector="tpu-v4-(1024|2048)",
-        configs="fuji-(7B|8B)-v[^-]+(-tiktoken)?",
+        configs=f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
         golden_selectors=("tpu-v4-1024",),
     ),

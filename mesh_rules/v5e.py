@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.variants import VARIANT
 
 _REMAT = "model.decoder.transformer.layer.remat_spec"
-_FUJI_7B = "fuji-(7B|8B)-v[^-]+(-tiktoken)?"
+_FUJI_7B = f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}"
 
 # Every product waits in the host's memory for the backward pass.
 _OFFLOAD_PRODUCTS = SetFields(

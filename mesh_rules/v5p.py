@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.variants import VARIANT
 
 RULES = (
     single_host_rule("tpu-v5p-8"),
     # Published: every product is kept for the backward pass.
     MeshRule(
         selector="tpu-v5p-.*",
-        configs="fuji-7B-v[123]",
+        configs=f"fuji-7B-v[123]{VARIANT}",
         modifiers=(
             SetMeshShape(MeshShape(data=-1, fsdp=64)),
             SetFields({"model.decoder.transformer.layer.remat_spec.save": ".*"}),
@@ -20,7 +21,7 @@ RULES = (
     # Published.
     MeshRule(
         selector="tpu-v5p-.*",
-        configs="fuji-8B-v3-tiktoken",
+        configs=f"fuji-8B-v3-tiktoken{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("tpu-v5p-1024",),
     ),
@@ -44,7 +45,7 @@ RULES = (
     # 2.5 and 6.4 GB.
     MeshRule(
         selector="tpu-v5p-4096",
-        configs="fuji-(1B|3B)-v3(-tiktoken)?",
+        configs=f"fuji-(1B|3B)-v3(-tiktoken)?{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("tpu-v5p-4096",),
     ),

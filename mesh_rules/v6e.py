@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.variants import VARIANT
 
 _MESH = SetMeshShape(MeshShape(data=-1, fsdp=256))
 
@@ -18,7 +19,7 @@ RULES = (
     # Published.
     MeshRule(
         selector="tpu-v6e-256-(2|4|8)",
-        configs="fuji-7B-v[123]",
+        configs=f"fuji-7B-v[123]{VARIANT}",
         modifiers=(_MESH, _offload("[qkvo]_proj|context")),
         golden_selectors=("tpu-v6e-256-4",),
     ),

@@ -9,17 +9,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import nnx
 
-from axl_exp.config.text import config_text
+from axl_exp.config.text import config_text, flatten
 from axl_exp.golden.traced import NotTraceableError, TracedProgram
 from axl_exp.model import FlopsPerToken
 from axl_exp.model.flops import model_flops_per_token
 from axl_exp.optim.context import learner_context
+
+# Fields of a model that say how it multiplies, not what its parameters are: variants share traces.
+_HOW = re.compile(r"quantization(\..*)?|.*\.attention\.(backend|splash(\..*)?)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +70,14 @@ class Programs:
     """Traces models and learners, each once however many configs have it."""
 
     def __init__(self):
-        self._models: dict[tuple[str, int], Model] = {}
+        self._models: dict[tuple[Any, int], Model] = {}
         self._updates: dict[tuple, Update] = {}
 
     def model(self, cfg: Any) -> Model:
         """Return the model of a trainer config, at its sequence length."""
         sequence_length = cfg.input.max_sequence_length
-        key = (config_text(cfg.model), sequence_length)
+        told = (line for line in flatten(cfg.model).items() if not _HOW.fullmatch(line[0]))
+        key = (tuple(told), sequence_length)
         if key not in self._models:
             self._models[key] = _trace_model(cfg.model, sequence_length)
         return self._models[key]

@@ -169,3 +169,15 @@ def fuji_test(version_name: str) -> SpmdTrainer.Config:
         save_every_n_steps=500,
     )
     return cfg.set(mesh_shape=MeshShape(data=-1))
+
+
+def with_flash(cfg: SpmdTrainer.Config) -> SpmdTrainer.Config:
+    """Return the variant that runs on a flash attention kernel or not at all."""
+    cfg.model.decoder.transformer.layer.self_attention.attention.backend = "flash"
+    return cfg
+
+
+def with_fp8(cfg: SpmdTrainer.Config) -> SpmdTrainer.Config:
+    """Return the variant whose layers multiply in fp8, gradients with more range than the rest."""
+    cfg.model.quantization.set(forward_dtype=jnp.float8_e4m3fn, backward_dtype=jnp.float8_e5m2)
+    return cfg

@@ -5,6 +5,7 @@ from axl_exp.config import validate
 from axl_exp.config.text import flatten
 from axl_exp.model import num_params
 from axl_exp.registry import list_configs, load_config
+from axl_exp.resolve import resolve
 
 # AXLearn's fuji.py: version -> (vocabulary, sequence length, rotary theta, tokens per step).
 MI = 1024**2
@@ -24,6 +25,8 @@ MODELS = [
     *(("405B", v) for v in ("v3", "v3-tiktoken")),
 ]
 SINGLE_HOST = [(size, version) for size, version in MODELS if size in ("1B", "3B", "7B", "8B")]
+NAMES = ["fuji-test-v1", "fuji-test-v3", *(f"fuji-{s}-{v}" for s, v in MODELS)]
+_LAYER = "model.decoder.transformer.layer"
 
 
 def config_of(name: str):
@@ -36,7 +39,38 @@ def test_the_family_is_complete():
         *(f"fuji-test-{version}" for version in ("v1", "v3")),
         *(f"fuji-{size}-{version}" for size, version in MODELS),
         *(f"fuji-{size}-{version}-single-host" for size, version in SINGLE_HOST),
+        *(f"{name}-{variant}" for name in NAMES for variant in ("flash", "fp8")),
     }
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [
+        ("flash", {f"{_LAYER}.self_attention.attention.backend": '"flash"'}),
+        (
+            "fp8",
+            {
+                "model.quantization.backward_dtype": 'dtype("float8_e5m2")',
+                "model.quantization.forward_dtype": 'dtype("float8_e4m3fn")',
+            },
+        ),
+    ],
+)
+def test_a_variant_changes_what_its_name_says_and_nothing_else(variant, changes):
+    for name in NAMES:
+        base, found = flatten(config_of(name)), flatten(config_of(f"{name}-{variant}"))
+        assert {path: text for path, text in found.items() if base.get(path) != text} == changes
+        assert set(base) <= set(found)
+
+
+@pytest.mark.parametrize("size", ["7B-v2", "8B-v3-tiktoken", "70B-v3"])
+def test_a_variant_runs_by_the_mesh_rule_of_its_base(size):
+    for selector in ("tpu-v5p-1024", "gpu-h100-512"):
+        rules = {
+            resolve(f"fuji-{size}{variant}", selector=selector).rule.defined_at  # pyright: ignore
+            for variant in ("", "-flash", "-fp8")
+        }
+        assert len(rules) == 1
 
 
 @pytest.mark.parametrize(("size", "version"), MODELS)

@@ -57,8 +57,7 @@ def join_pieces(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def _is_piece(a: Run, b: Run) -> bool:
-    return (
-        a.log is not None
-        and b.log is not None
-        and (are_hosts(a.log, b.log) or is_restart(a.log, b.log))
-    )
+    """Return whether two runs are logs of one run, in whichever order they were named."""
+    if a.log is None or b.log is None:
+        return False
+    return are_hosts(a.log, b.log) or is_restart(a.log, b.log) or is_restart(b.log, a.log)

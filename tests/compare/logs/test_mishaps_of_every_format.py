@@ -20,8 +20,8 @@ def megatron(step: int) -> str:
         f" [2025-06-28 18:42:{2 * step:02}] iteration {step:8d}/      12 | consumed samples: "
         f"{16 * step:12d} | elapsed time per iteration (ms): {1990 + step}.1 | learning rate: "
         f"6.000000E-06 | global batch size:    16 | lm loss: {11 - step / 100:.6E} | "
-        f"loss scale: 1.0 | grad norm: {step / 7:.3f} | number of skipped iterations:   0 | number of nan "
-        "iterations:   0 |"
+        f"loss scale: 1.0 | grad norm: {step / 7:.3f} | number of skipped iterations:   0 | "
+        "number of nan iterations:   0 |"
     )
 
 

@@ -169,6 +169,7 @@ def plan_facts(plan: Plan, *, config: str, hardware: str) -> list[tuple[str, str
             f"{need}: parameters {format_bytes(memory.params_bytes)}, optimizer "
             f"{format_bytes(memory.opt_state_bytes)}, gradients "
             f"{format_bytes(memory.gradients_bytes)}"
+            + (f"; {format_bytes(memory.host_bytes)} on the host" if memory.host_bytes else "")
             + ("; activations by the compiler's count" if memory.compiled_bytes else ""),
         ),
     ]

@@ -13,11 +13,12 @@ from axl_exp.config import (
     Required,
     config_class,
     config_for_function,
+    maybe_instantiate,
 )
 from axl_exp.errors import UserError
 from axl_exp.optim.context import LogicalAxes, add_summary, learner_context
 from axl_exp.optim.ema import ParamEmaState, param_ema
-from axl_exp.optim.loss_scale import LossScaleState
+from axl_exp.optim.loss_scale import LossScaler
 from axl_exp.optim.per_param import add_rms_summaries, compile_pattern, map_with_path
 
 
@@ -29,7 +30,7 @@ class LearnerState(NamedTuple):
     # Of the running mean of the parameters.
     ema: Any
     # Of the loss scaler; None where there is none.
-    loss_scale: LossScaleState | None = None
+    loss_scale: Any = None
 
 
 class LearnerOutput(NamedTuple):
@@ -48,6 +49,9 @@ class Learner(Configurable):
     """Clips gradients and lets an optimizer make an update of them, in float32.
 
     It holds no state of its own: `init` makes it, `update` takes and returns it.
+
+    Attributes:
+        optimizer_memory: The memory kind of the optimizer's state; None for the device's own.
     """
 
     @config_class
@@ -66,6 +70,9 @@ class Learner(Configurable):
         # float16: multiplies the loss before it is differentiated, and leaves out steps whose
         # gradients overflow (see `dynamic_loss_scaler`). None does neither.
         loss_scaler: InstantiableConfig | None = None
+        # Where the optimizer's state of each parameter waits between steps: `pinned_host` is the
+        # host's memory, to which a device copies by itself. None is the device's own.
+        optimizer_memory: str | None = None
         # Report `param_rms/<path>` and `gradient_rms/<path>` of every parameter at every step.
         enable_per_variable_summaries: bool = False
 
@@ -77,7 +84,8 @@ class Learner(Configurable):
         parts = [part for part in (cfg.gradient_clipping, cfg.optimizer) if part is not None]
         self._optimizer = optax.chain(*(part.instantiate() for part in parts))
         self._ema = cfg.ema.instantiate()
-        self._loss_scaler = cfg.loss_scaler and cfg.loss_scaler.instantiate()
+        self.optimizer_memory = cfg.optimizer_memory
+        self._loss_scaler: LossScaler | None = maybe_instantiate(cfg.loss_scaler)
         self._reports_variables = cfg.enable_per_variable_summaries
         self._logical_axes = logical_axes
         self._frozen = [
@@ -93,7 +101,7 @@ class Learner(Configurable):
         self._check_frozen(params)
         with learner_context(self._logical_axes):
             optimizer_state = self._optimizer.init(_as_float32(self._trained(params)))
-        loss_scale = self._loss_scaler and self._loss_scaler.init()
+        loss_scale = None if self._loss_scaler is None else self._loss_scaler.init()
         return LearnerState(optimizer_state, self._ema.init(params), loss_scale)
 
     def scale_of_loss(self, state: LearnerState) -> jax.Array | None:
@@ -108,10 +116,12 @@ class Learner(Configurable):
         next step, and `num_skipped_steps`, how many were left out until now.
         """
         gradients = _as_float32(self._trained(gradients))
-        scale = self.scale_of_loss(state)
-        if scale is None:
+        if self.optimizer_memory is not None:
+            moments = jax.device_put(state.optimizer, jax.memory.Space.Device)
+            state = state._replace(optimizer=moments)
+        if self._loss_scaler is None:
             return self._update(gradients, state, params)
-        gradients = jax.tree.map(lambda g: g / scale, gradients)
+        gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
         is_finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients)]).all()
         output = self._update(gradients, state, params)
         loss_scale = self._loss_scaler.updated(state.loss_scale, is_finite=is_finite)

@@ -33,6 +33,8 @@ class StepMemory:
         params_bytes: Parameters.
         opt_state_bytes: Optimizer state.
         gradients_bytes: Gradients, in the dtype of the parameters.
+        host_bytes: What of the optimizer state waits in the host's memory, and is not in
+            `opt_state_bytes`; 0 for host devices, whose memory it is.
         compiled_bytes: The compiler's peak for the whole step, arguments included; None before.
         checkpoint_copy_bytes: The copy that a checkpoint is written from while training goes on;
             0 where that is in other memory, or no checkpoints are made.
@@ -41,6 +43,7 @@ class StepMemory:
     params_bytes: int
     opt_state_bytes: int
     gradients_bytes: int
+    host_bytes: int = 0
     compiled_bytes: int | None = None
     checkpoint_copy_bytes: int = 0
 
@@ -56,6 +59,13 @@ def bytes_per_device(tree: Any) -> int:
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
+    )
+
+
+def host_bytes_per_device(tree: Any) -> int:
+    """Return how many of those bytes wait in the host's memory instead."""
+    return bytes_per_device(
+        [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.memory_kind == "pinned_host"]
     )
 
 

@@ -107,8 +107,8 @@ def abstract_train_state(
 ) -> TrainState:
     """Return the state as `ShapeDtypeStruct`s with shardings; nothing is allocated.
 
-    What the learner keeps for each parameter (its moments) is sharded like the parameter; the rest
-    (counts) is on every device.
+    What the learner keeps for each parameter (its moments) is sharded like the parameter, in the
+    memory that the learner says; the rest (counts) is on every device.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     shardings = model.param_shardings(mesh)
@@ -119,6 +119,16 @@ def abstract_train_state(
         opt_state=jax.eval_shape(learner.init, params),
     )
     opt_shardings = like_params(state.opt_state, params=params, values=shardings, other=replicated)
+    if learner.optimizer_memory is not None:
+        moments = like_params(
+            state.opt_state.optimizer,
+            params=params,
+            values=jax.tree.map(
+                lambda sharding: sharding.with_memory_kind(learner.optimizer_memory), shardings
+            ),
+            other=replicated,
+        )
+        opt_shardings = opt_shardings._replace(optimizer=moments)
     state_shardings = TrainState(step=replicated, params=shardings, opt_state=opt_shardings)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

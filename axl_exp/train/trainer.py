@@ -38,6 +38,7 @@ from axl_exp.train.memory import (
     available_bytes,
     bytes_per_device,
     check_fits,
+    host_bytes_per_device,
 )
 from axl_exp.train.plan import Plan, count_params
 from axl_exp.train.state import (
@@ -159,7 +160,9 @@ class SpmdTrainer(Configurable):
         batch = (cfg.input.global_batch_size, cfg.input.max_sequence_length)
         params_bytes = bytes_per_device(params)
         opt_state_bytes = bytes_per_device(self.abstract_state.opt_state)
-        copies = saves(cfg.checkpointer) and self.devices[0].platform == "cpu"
+        is_cpu = self.devices[0].platform == "cpu"
+        host_bytes = 0 if is_cpu else host_bytes_per_device(self.abstract_state.opt_state)
+        copies = saves(cfg.checkpointer) and is_cpu
         sizes = [f"{axis}={size}" for axis, size in self.mesh.shape.items() if size > 1]
         return Plan(
             num_params=count_params(params),
@@ -172,7 +175,8 @@ class SpmdTrainer(Configurable):
             batch=batch,
             memory=StepMemory(
                 params_bytes=params_bytes,
-                opt_state_bytes=opt_state_bytes,
+                opt_state_bytes=opt_state_bytes - host_bytes,
+                host_bytes=host_bytes,
                 gradients_bytes=params_bytes,
                 # A host device's checkpoint is copied within the memory that it trains in.
                 checkpoint_copy_bytes=params_bytes + opt_state_bytes if copies else 0,

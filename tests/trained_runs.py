@@ -55,7 +55,7 @@ def make_run(path: Path, cfg: Any, *, steps: tuple[int, ...] = (3,)) -> Params:
     checkpointer = Checkpointer.default_config().instantiate(directory=run_dir.checkpoints)
     params: Params = {}
     for step in steps:
-        params = _drawn(model, seed=step)
+        params = drawn_params(model, seed=step)
         opt_state = learner.init(params)
         if cfg.learner.ema.decay is not None:
             means = jax.tree.map(lambda p: p + 1, params)
@@ -66,7 +66,7 @@ def make_run(path: Path, cfg: Any, *, steps: tuple[int, ...] = (3,)) -> Params:
     return params
 
 
-def _drawn(model: PureModel, *, seed: int) -> Params:
+def drawn_params(model: PureModel, *, seed: int) -> Params:
     """Return parameters of about the size of real ones; norms are off 1."""
     rng = np.random.default_rng(seed)
     flat = {}

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from axl_exp.cli import run_command
 from axl_exp.config.delta import change_text
 from axl_exp.config.override import Override
@@ -22,10 +20,10 @@ from axl_exp.report.text import format_seconds
 from axl_exp.resolve import Resolved, resolve
 from axl_exp.run.claim import check_claim, claim
 from axl_exp.run.environment import code_state
-from axl_exp.run.home import home
 from axl_exp.run.layout import RunDir
 from axl_exp.run.naming import new_run_dir
 from axl_exp.train.agree import check_same, failing_together, from_first, leave
+from axl_exp.train.compilation_cache import keep_compiled_programs
 from axl_exp.train.devices import describe_devices, select_devices
 from axl_exp.train.processes import ProcessesError, is_first, join_processes, process_index
 from axl_exp.train.session import Display, run_session
@@ -76,7 +74,7 @@ def launch(request: LaunchRequest) -> int:
     Raises:
         UserError: Whatever is wrong with the request, the data, the memory or the run directory.
     """
-    _configure_jax()
+    keep_compiled_programs()
     hardware = select_devices(request.mesh)
     resolved = resolve(
         request.config,
@@ -129,14 +127,6 @@ def launch(request: LaunchRequest) -> int:
         narrator.show_summary(result.summary, run_dir=run_dir.path)
         _say_what_next(narrator, request, run_dir, status=result.summary["status"])
     return result.exit_code
-
-
-def _configure_jax() -> None:
-    """Keep compiled programs between launches; the user's own setting of the cache wins."""
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
-        jax.config.update("jax_compilation_cache_dir", str(home() / "compilation_cache"))
-        # JAX's default leaves out what compiles in under a second: half of a warm start.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _use_embedded_corpus(cfg: Any) -> Any:

@@ -25,9 +25,13 @@ class ALiBi(BaseLayer):
 
         The distance is that within the row, which within a document is that of positions.
         """
-        index = jnp.arange(sequence_length, dtype=jnp.float32)
-        distance_ST = index[:, None] - index[None, :]
-        return -jnp.asarray(self.slopes, jnp.float32)[:, None, None] * distance_ST
+        index = jnp.arange(sequence_length)
+        return self.of_distance(index[:, None] - index[None, :])
+
+    def of_distance(self, distance: jax.Array) -> jax.Array:
+        """Return the float32 bias [..., N, S, T] of queries so far [..., S, T] behind keys."""
+        slopes_N11 = jnp.asarray(self.slopes, jnp.float32)[:, None, None]
+        return -slopes_N11 * distance[..., None, :, :].astype(jnp.float32)
 
 
 def _slopes(num_heads: int) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ B batch, S sequence, D model dim, N query heads, K key/value heads, H head dim.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
@@ -33,6 +34,7 @@ from axl_exp.model.attention_xla import attention_mask, dot_product_attention
 from axl_exp.model.base import BaseLayer
 from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.qkv import QKV, MultiheadOutputLinear, RoFormerQKVLinear
 from axl_exp.model.residual import ResidualLayer
 
@@ -155,6 +157,28 @@ class GroupedQueryAttention(BaseLayer):
         context = checkpoint_name(self._attend(qkv, segment_ids_BS, key), "context")
         return checkpoint_name(self.o_proj(context), "o_proj")
 
+    def extend(
+        self, x_BSD: jax.Array, *, positions_BS: jax.Array, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return [B, S, D] for tokens that follow those in `cache`, and the cache with them."""
+        qkv = self.i_proj(x_BSD, positions_BS=positions_BS)
+        cache = cache.written(self.scale_key(qkv.key), qkv.value, positions_BS=positions_BS)
+        bias = None
+        if self.logit_bias is not None:
+            bias = self.logit_bias.of_distance(cache.distance(positions_BS))
+        context = dot_product_attention(
+            QKV(self.scale_query(qkv.query), cache.key, cache.value),
+            cache.mask(positions_BS, sliding_window=self.sliding_window),
+            logit_cap=self.logit_cap,
+            bias=bias,
+        )
+        return self.o_proj(context), cache
+
+    def empty_cache(self, *, batch_size: int, num_positions: int, dtype: Any) -> KVCache:
+        """Return the cache before the first token."""
+        shape = (batch_size, num_positions, self.i_proj.num_kv_heads, self.head_dim)
+        return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
     def choose_backend(self, *, dtype: Any, sequence_length: int) -> Backend:
         """Return what computes this layer, and why; on the mesh and by the axis rules in use.
 
@@ -194,7 +218,7 @@ class GroupedQueryAttention(BaseLayer):
             qkv,
             attention_mask(segment_ids_BS, sliding_window=window),
             logit_cap=self.logit_cap,
-            bias_NST=None if self.logit_bias is None else self.logit_bias(sequence_length),
+            bias=None if self.logit_bias is None else self.logit_bias(sequence_length),
             drop=lambda probabilities: self.dropout(probabilities, key=key),
         )
 
@@ -239,3 +263,19 @@ class TransformerAttentionLayer(ResidualLayer):
             )
 
         return self.add_branch(x_BSD, branch, key=key)
+
+    def extend(
+        self, x_BSD: jax.Array, *, positions_BS: jax.Array, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return [B, S, D] for tokens that follow those in `cache`, and the cache with them."""
+        extended = cache
+
+        def branch(x_BSD: jax.Array, key: Key) -> jax.Array:
+            nonlocal extended
+            del key
+            output_BSD, extended = self.attention.extend(
+                x_BSD, positions_BS=positions_BS, cache=cache
+            )
+            return output_BSD
+
+        return self.add_branch(x_BSD, branch, key=None), extended

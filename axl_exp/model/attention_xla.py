@@ -34,7 +34,7 @@ def dot_product_attention(
     mask_BST: jax.Array,
     *,
     logit_cap: float | None = None,
-    bias_NST: jax.Array | None = None,
+    bias: jax.Array | None = None,
     drop: Callable[[jax.Array], jax.Array] = lambda probabilities: probabilities,
 ) -> jax.Array:
     """Return softmax(query · key) · value over the keys of the mask, [B, S, N, H].
@@ -46,7 +46,7 @@ def dot_product_attention(
         qkv: Scaled queries, keys and values.
         mask_BST: Which keys each query sees.
         logit_cap: Bounds the logits smoothly, see `soft_cap`.
-        bias_NST: Is added to the logits, after the cap.
+        bias: [N, S, T] or [B, N, S, T]; is added to the logits, after the cap.
         drop: What dropout does to the probabilities.
     """
     query, key, value = qkv
@@ -56,8 +56,8 @@ def dot_product_attention(
     logits = jnp.einsum("bskgh,btkh->bkgst", query, key, preferred_element_type=jnp.float32)
     if logit_cap is not None:
         logits = soft_cap(logits, logit_cap)
-    if bias_NST is not None:
-        logits = logits + bias_NST.reshape(num_kv_heads, -1, *bias_NST.shape[1:])
+    if bias is not None:
+        logits = logits + bias.reshape(*bias.shape[:-3], num_kv_heads, -1, *bias.shape[-2:])
     logits = jnp.where(mask_BST[:, None, None], logits, _MASKED)
     probabilities = drop(jax.nn.softmax(logits, axis=-1).astype(value.dtype))
     context = jnp.einsum("bkgst,btkh->bskgh", probabilities, value)

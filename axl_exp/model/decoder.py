@@ -3,6 +3,8 @@
 B batch, S sequence, D model dim, V vocabulary.
 """
 
+from typing import Any
+
 import jax
 from flax import nnx
 
@@ -18,6 +20,7 @@ from axl_exp.model.base import BaseLayer
 from axl_exp.model.dropout import Dropout, Key, split_key
 from axl_exp.model.embedding import TransformerTextEmbeddings
 from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.norm import RMSNorm
 from axl_exp.model.soft_cap import soft_cap
 from axl_exp.model.transformer import RepeatedTransformerLayer
@@ -84,6 +87,24 @@ class Decoder(BaseLayer):
             key=layers_key,
         )
         return self.output_dropout(self.output_norm(x_BSD), key=output_key)
+
+    def extend(
+        self, inputs_BS: jax.Array, *, positions_BS: jax.Array, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return the normed hidden vectors of tokens that follow those in `cache`, and the cache.
+
+        Of the same tokens at the same positions of one document the vectors are those of a call.
+        """
+        x_BSD, cache = self.transformer.extend(
+            self.emb(inputs_BS), positions_BS=positions_BS, cache=cache
+        )
+        return self.output_norm(x_BSD), cache
+
+    def empty_cache(self, *, batch_size: int, num_positions: int, dtype: Any) -> KVCache:
+        """Return the cache before the first token, for rows of at most `num_positions`."""
+        return self.transformer.empty_cache(
+            batch_size=batch_size, num_positions=num_positions, dtype=dtype
+        )
 
     def logits(self, hidden_BSD: jax.Array) -> jax.Array:
         """Return the logits of the next token, [B, S, V]."""

@@ -4,8 +4,10 @@ B batch, S sequence, D model dim.
 """
 
 import re
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
@@ -15,6 +17,7 @@ from axl_exp.model.base import BaseLayer
 from axl_exp.model.dropout import Key, split_key
 from axl_exp.model.feed_forward import TransformerFeedForwardLayer
 from axl_exp.model.initializer import DefaultInitializer
+from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.remat import RematSpec, rematerialise
 from axl_exp.model.summaries import Summaries, collect_summaries, is_collecting, record_summary
 
@@ -66,6 +69,13 @@ class TransformerLayer(BaseLayer):
             x_BSD, positions_BS=positions_BS, segment_ids_BS=segment_ids_BS, key=attention_key
         )
         return self.feed_forward(x_BSD, key=feed_forward_key)
+
+    def extend(
+        self, x_BSD: jax.Array, *, positions_BS: jax.Array, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return [B, S, D] for tokens that follow those in `cache`, and the cache with them."""
+        x_BSD, cache = self.self_attention.extend(x_BSD, positions_BS=positions_BS, cache=cache)
+        return self.feed_forward(x_BSD), cache
 
 
 class RepeatedTransformerLayer(BaseLayer):
@@ -138,6 +148,27 @@ class RepeatedTransformerLayer(BaseLayer):
         for name, values_L in summaries.items():
             record_summary(f"layer/*/{name}", values_L)
         return x_BSD
+
+    def extend(
+        self, x_BSD: jax.Array, *, positions_BS: jax.Array, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return [B, S, D] for tokens that follow those in `cache`, and the cache with them."""
+        graphdef, stacked = nnx.split(self.layer)
+
+        def body(x_BSD: jax.Array, of_layer: tuple[nnx.State, KVCache]) -> Any:
+            layer_state, cache = of_layer
+            layer: Any = nnx.merge(graphdef, layer_state)
+            return layer.extend(x_BSD, positions_BS=positions_BS, cache=cache)
+
+        return jax.lax.scan(body, x_BSD, (stacked, cache), unroll=self.unroll)
+
+    def empty_cache(self, *, batch_size: int, num_positions: int, dtype: Any) -> KVCache:
+        """Return the cache of every layer before the first token, [L, B, T, K, H]."""
+        layer: Any = self.layer
+        of_layer = layer.self_attention.attention.empty_cache(
+            batch_size=batch_size, num_positions=num_positions, dtype=dtype
+        )
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (self.num_layers, *x.shape)), of_layer)
 
     def _kept(self, summaries: Summaries) -> Summaries:
         return {

@@ -22,6 +22,7 @@ class CheckpointParams:
 
     Attributes:
         step: The step after which it was saved.
+        is_imported: Whether nobody trained it here: there is no optimizer's state.
     """
 
     def __init__(self, checkpoints: Path, *, step: int | None = None, ema: bool = False):
@@ -42,6 +43,7 @@ class CheckpointParams:
             tree: Any = ocp.PyTreeCheckpointHandler().metadata(epath.Path(self._directory)).tree
         except Exception as error:  # Orbax raises many kinds.
             raise _unreadable(self._directory, error) from error
+        self.is_imported = "opt_state" not in tree
         for name in self._above:
             tree = tree.get(name) if isinstance(tree, dict) else None
         if tree is None:

@@ -8,6 +8,7 @@ from tools.check.source import Finding, Import, Module, module_of
 
 # Commands load the rest below flag parsing, so that --help is instant.
 COMMANDS = (
+    "axl_exp.generate.__main__",
     "axl_exp.interop.__main__",
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
@@ -21,7 +22,13 @@ COMMANDS = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("experiments",),
     ("mesh_rules",),
-    ("axl_exp.launch", "axl_exp.interop", "axl_exp.golden", "axl_exp.compare.__main__"),
+    (
+        "axl_exp.launch",
+        "axl_exp.generate",
+        "axl_exp.interop",
+        "axl_exp.golden",
+        "axl_exp.compare.__main__",
+    ),
     ("axl_exp.build_dataset",),
     ("axl_exp.dryrun",),
     ("axl_exp.resolve", "axl_exp.trained_run"),
@@ -48,6 +55,7 @@ LIGHT = (
     "axl_exp.mesh",
     "axl_exp.registry",
     "axl_exp.resolve",
+    "axl_exp.generate.__main__",
     "axl_exp.interop.__main__",
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",

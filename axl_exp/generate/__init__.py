@@ -1,0 +1,1 @@
+"""The command that lets a trained model go on with a text."""

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from axl_exp.data.vocabulary import vocabulary_path
+from axl_exp.data.errors import DataError
+from axl_exp.data.vocabulary import Vocabulary, vocabulary_path
 
 # What other tools call the file of each kind.
 _THEIR_NAMES = {".model": "tokenizer.model", ".json": "tokenizer.json"}
@@ -12,16 +13,23 @@ _THEIR_NAMES = {".model": "tokenizer.model", ".json": "tokenizer.json"}
 def keep_vocabulary(vocabulary: Any, *, data_dir: Path) -> None:
     """Copy the file of an opened vocabulary into `data_dir`, so that its config opens it there.
 
+    One of another class than ours, which may have no file, is left where it is.
+
     Raises:
-        OSError: It cannot be written.
+        DataError: It cannot be written.
     """
+    if not isinstance(vocabulary, Vocabulary):
+        return
     to = Path(vocabulary_path(data_dir, vocabulary.config.model_name))
     if to.is_file():
         return
-    to.parent.mkdir(parents=True, exist_ok=True)
     unfinished = to.with_name(f".{to.name}.unfinished")
-    unfinished.write_bytes(vocabulary.path.read_bytes())
-    unfinished.replace(to)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(vocabulary.path.read_bytes())
+        unfinished.replace(to)
+    except OSError as error:
+        raise DataError(f"cannot copy the vocabulary to {to} ({error.strerror}).") from error
 
 
 def adopt_vocabulary(directory: Path, *, model_name: str, data_dir: Path) -> bool:

@@ -45,9 +45,11 @@ def compare(branches, *arguments: str) -> tuple[int, dict]:
 
 
 @pytest.mark.slow
-def test_two_branches_that_are_alike_are_identical_and_no_regression(branches):
-    code, told = compare(branches, "main", "same")
-    assert code == 0
+def test_two_branches_that_are_alike_are_identical_in_every_loss_and_parameter(branches):
+    _, told = compare(branches, "main", "same")
+    # Not of step times: on a CPU that other work shares, one run per side can be anything.
+    losses = [metric for metric in told["metrics"] if "loss" in metric["key"]]
+    assert {metric["state"] for metric in losses} == {"within noise"}
     assert told["losses"]["identical"]
     assert "losses are identical to the bit" in told["verdict"]["headline"]
     assert told["config"] == []

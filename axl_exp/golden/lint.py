@@ -12,7 +12,14 @@ from axl_exp.config import ConfigBase
 from axl_exp.config.provenance import RECIPE, Write
 from axl_exp.config.text import config_text, flatten
 from axl_exp.config.views import configs_in
-from axl_exp.mesh import CHIPS, HardwareSelector, MeshRule, SetMeshShape, parse_selector
+from axl_exp.mesh import (
+    CHIPS,
+    HardwareSelector,
+    MeshRule,
+    SetFields,
+    SetMeshShape,
+    parse_selector,
+)
 from axl_exp.registry import list_configs, load_config, load_mesh_rules
 
 # Hardware on which rules are tried: every chip, at every size that is a power of two.
@@ -92,33 +99,45 @@ def _lint_rules(rules: Sequence[MeshRule], configs: dict[str, ConfigBase]) -> It
 def _lint_modifiers(
     rule: MeshRule, where: str, cases: Sequence[tuple[ConfigBase, HardwareSelector]]
 ) -> Iterator[str]:
-    """Modifiers that change none of the configs, and those whose change a later one undoes."""
+    """Modifiers, and fields of them, that change no config; and changes that a later one undoes."""
+    parts = [
+        (number, name, part)
+        for number, modify in enumerate(rule.modifiers, start=1)
+        for name, part in _parts(modify)
+    ]
     # A rule says its mesh even where that is the recipe's: the recipe may change.
-    idle = {i for i, modify in enumerate(rule.modifiers) if not isinstance(modify, SetMeshShape)}
+    idle = {i for i, part in enumerate(parts) if not isinstance(part[2], SetMeshShape)}
     overwritten: set[tuple[int, int, str]] | None = None
     for cfg, hardware in cases:
         found, text = set(), flatten(cfg)
         changed_by: dict[str, int] = {}
-        for i, modify in enumerate(rule.modifiers):
+        for i, (number, _, modify) in enumerate(parts):
             cfg = modify(cfg, hardware=hardware)
             before, text = text, flatten(cfg)
             for path in text:
                 if before.get(path) == text[path]:
                     continue
                 idle.discard(i)
-                if path in changed_by:
-                    found.add((changed_by[path], i, path))
-                changed_by[path] = i
+                if changed_by.get(path, number) != number:
+                    found.add((changed_by[path], number, path))
+                changed_by[path] = number
         overwritten = found if overwritten is None else overwritten & found
         if not idle and not overwritten:
             return
-    for i in sorted(idle):
-        yield f"{where}: {type(rule.modifiers[i]).__name__} (number {i + 1}) changes no config"
+    for number, name, _ in (parts[i] for i in sorted(idle)):
+        yield f"{where}: {name} (number {number}) changes no config"
     for first, second, path in sorted(overwritten or ()):
         yield (
-            f"{where}: modifier {first + 1} sets {path} and modifier {second + 1} sets it again; "
-            "keep one"
+            f"{where}: modifier {first} sets {path} and modifier {second} sets it again; keep one"
         )
+
+
+def _parts(modify: Any) -> list[tuple[str, Any]]:
+    """Return a modifier by its name; one of several fields as one per field."""
+    kind = type(modify).__name__
+    if not isinstance(modify, SetFields) or len(modify.values) < 2:
+        return [(kind, modify)]
+    return [(f"{kind} of {path}", SetFields({path: v})) for path, v in modify.values.items()]
 
 
 def _first_match(rules: Sequence[MeshRule], config: str, selector: str) -> MeshRule | None:

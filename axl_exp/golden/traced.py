@@ -12,6 +12,14 @@ from typing import Any
 
 from jax.extend import core
 
+
+def _divided(x: Any, y: Any) -> Any:
+    """Return x / y as XLA has it: towards zero where both are integers."""
+    if not y:
+        return math.nan
+    return math.trunc(x / y) if isinstance(x, int) and isinstance(y, int) else x / y
+
+
 # Primitives of schedules, on Python numbers.
 _SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "abs": abs,
@@ -22,14 +30,18 @@ _SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "clamp": lambda low, x, high: min(max(x, low), high),
     "copy": lambda x: x,
     "cos": math.cos,
-    "div": lambda x, y: x / y if y else math.nan,
+    "div": _divided,
     "eq": lambda x, y: x == y,
     "exp": math.exp,
+    "exp2": lambda x: 2.0**x,
+    "expm1": math.expm1,
     "floor": math.floor,
     "ge": lambda x, y: x >= y,
     "gt": lambda x, y: x > y,
     "le": lambda x, y: x <= y,
     "log": lambda x: math.log(x) if x > 0 else math.nan,
+    "log1p": lambda x: math.log1p(x) if x > -1 else math.nan,
+    "logistic": lambda x: 0.5 * (1 + math.tanh(x / 2)),
     "lt": lambda x, y: x < y,
     "max": max,
     "min": min,
@@ -39,6 +51,7 @@ _SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "not": lambda x: not x,
     "or": lambda x, y: x or y,
     "pow": lambda x, y: x**y,
+    "rem": lambda x, y: type(x)(math.fmod(x, y)) if y else math.nan,
     "reshape": lambda x: x,
     "rsqrt": lambda x: x**-0.5 if x > 0 else math.nan,
     "select_n": lambda which, *cases: cases[int(which)],

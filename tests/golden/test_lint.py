@@ -80,6 +80,14 @@ def test_a_modifier_that_changes_no_config(lint_of):
     ]
 
 
+def test_a_field_of_a_modifier_that_changes_no_config(lint_of):
+    some = 'SetFields({"max_step": 3, "accumulation_steps": 1})'
+    assert lint_of(f"RULES = (\n{rule('cpu-4', 'fuji-.*', MESH, some)}\n)\n") == [
+        "own_rules.py:12: the rule for 'fuji-.*' on 'cpu-4': SetFields of accumulation_steps "
+        "(number 2) changes no config"
+    ]
+
+
 def test_a_field_that_two_modifiers_of_a_rule_set(lint_of):
     modifiers = 'SetFields({"max_step": 3, "seed": 4})', 'SetFields({"max_step": 5})'
     assert lint_of(f"RULES = (\n{rule('cpu-4', 'fuji-tiny', MESH, *modifiers)}\n)\n") == [

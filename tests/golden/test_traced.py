@@ -28,6 +28,8 @@ VECTOR = jax.ShapeDtypeStruct((3,), jnp.float32)
         optax.piecewise_constant_schedule(1.0, {100: 0.5, 700: 0.1}),
         optax.join_schedules([lambda s: 1.0 * s, optax.polynomial_schedule(1, 0, 2, 99)], [300]),
         lambda step: jax.lax.rsqrt(jnp.maximum(step, 10).astype(jnp.float32)),
+        lambda step: 0.5 ** (step // 300) * (1 + (step % 7) / 7),
+        lambda step: (50 - step) // 7 + jax.nn.sigmoid(step / 100) + jnp.log1p(jnp.exp2(-step / 9)),
     ],
 )
 @pytest.mark.parametrize("step", [1, 50, 100, 101, 350, 999, 1000, 2000])

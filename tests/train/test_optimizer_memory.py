@@ -80,10 +80,9 @@ def test_what_waits_on_the_host_is_counted_apart():
 )
 def test_the_first_moment_of_every_optimizer_can_be_bfloat16_and_stays_so(fn, fields, num_moments):
     trainer = trainer_of(fn, **fields)
-    before = trainer.init_state()
-    after, _ = jax.jit(trainer.step)(before, uneven_batch())
+    before = trainer.abstract_state
+    after, _ = jax.eval_shape(trainer.step, before, uneven_batch())
     num_params = len(jax.tree.leaves(before.params))
     for state in (before, after):
         halves = [x for x in jax.tree.leaves(state.opt_state.optimizer) if x.dtype == jnp.bfloat16]
         assert len(halves) == num_moments * num_params
-    assert np.isfinite(jax.tree.leaves(after.params)[0]).all()

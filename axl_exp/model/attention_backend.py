@@ -147,10 +147,7 @@ def _obstacle_to_cudnn(case: AttentionCase) -> str | None:
 
 def _obstacle_to_splash(case: AttentionCase) -> str | None:
     if case.platform != "tpu" and not case.interpret:
-        return (
-            f"splash runs on TPUs, not on {case.platform}, unless attention.splash.interpret is "
-            "true"
-        )
+        return f"splash runs on TPUs, not on {case.platform}"
     if case.sequence_length % (LANES * case.num_sequence_shards):
         return (
             f"splash wants a max_sequence_length that divides by {LANES} on every device of "

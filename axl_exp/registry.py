@@ -1,9 +1,10 @@
 """Config names to configs: the only place that imports by name.
 
 A *family module* is any importable module with `named_trainer_configs() -> {name: function}`; each
-function returns a fresh trainer config. It may also have `config_aliases() -> {alias: name}` and
-`mesh_rules() -> sequence of MeshRule`, tried before the built-in rules. `experiments` and
-`mesh_rules` of this repository are the built-in ones; `--module=my_package` adds a user's own.
+function returns a fresh trainer config. It may also have `config_aliases() -> {alias: name}`,
+`named_suites() -> sequence of Suite`, and `mesh_rules() -> sequence of MeshRule`, tried before the
+built-in rules. `experiments` and `mesh_rules` of this repository are the built-in ones;
+`--module=my_package` adds a user's own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _MESH_RULES = "mesh_rules"
 
 class UnknownConfigError(UserError):
     """No config has this name."""
+
+
+class UnknownSuiteError(UserError):
+    """No suite has this name."""
 
 
 class UserModuleError(UserError):
@@ -87,6 +92,32 @@ def list_configs(*, module: str | None = None, builtin: bool = True) -> list[str
     """
     configs, _ = _find_configs(module)
     return sorted(n for n, (source, _) in configs.items() if builtin or source != _EXPERIMENTS)
+
+
+def list_suites(*, module: str | None = None) -> list[str]:
+    """Return the names of all suites, those of `module` beside the built-in ones."""
+    return sorted(_find_suites(module))
+
+
+def load_suite(name: str, *, module: str | None = None) -> Any:
+    """Return the suite called `name` (an `axl_exp.suite.definition.Suite`).
+
+    Raises:
+        UnknownSuiteError: No such name; the message names the nearest.
+    """
+    suites = _find_suites(module)
+    if name not in suites:
+        hint = did_you_mean(name, suites) or f" There are: {', '.join(sorted(suites))}."
+        raise UnknownSuiteError(f"No suite is called {name!r}.{hint}")
+    return suites[name]
+
+
+def _find_suites(module: str | None) -> dict[str, Any]:
+    """Return {name: suite} of the built-in suites and the user's; the user's win."""
+    suites: dict[str, Any] = {}
+    for found in (importlib.import_module(_EXPERIMENTS), _import_user_module(module)):
+        suites |= {suite.name: suite for suite in getattr(found, "named_suites", tuple)()}
+    return suites
 
 
 def load_mesh_rules(*, module: str | None = None) -> tuple[MeshRule, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axl_exp.config import ConfigBase
-from experiments import fuji, gala, honeycrisp
+from axl_exp.suite.definition import Suite
+from experiments import core, fuji, gala, honeycrisp
 
-_FAMILIES = (fuji, gala, honeycrisp)
+_FAMILIES = (core, fuji, gala, honeycrisp)
 
 
 def named_trainer_configs() -> dict[str, Callable[[], ConfigBase]]:
@@ -20,3 +21,8 @@ def named_trainer_configs() -> dict[str, Callable[[], ConfigBase]]:
 def config_aliases() -> dict[str, str]:
     """Return shorter names, each with the config that it means."""
     return fuji.config_aliases()
+
+
+def named_suites() -> tuple[Suite, ...]:
+    """Return the suites of cases that compare two commits."""
+    return core.named_suites()

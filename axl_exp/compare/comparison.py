@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from axl_exp.compare.validity import (
     ran_one_after_other,
     within_side,
 )
-from axl_exp.compare.verdict import MetricResult, Verdict, overall
+from axl_exp.compare.verdict import MetricResult, State, Verdict, overall
 from axl_exp.config.leaf_class import leaf_class
 
 
@@ -88,7 +89,27 @@ def compare(
         margin: The relative change that is declared to be none.
     """
     first, *others = sides
-    found = [_compare(first, other, floors=floors or Floors(), margin=margin) for other in others]
+    pairs = [(first, other) for other in others]
+    return compare_pairs(pairs, floors=[floors or Floors()] * len(pairs), margin=margin)
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[LoadedSide, LoadedSide]],
+    *,
+    floors: Sequence[Floors],
+    margin: float | None = None,
+) -> list[Comparison]:
+    """Compare the second of each pair against the first; all tests are corrected together by Holm.
+
+    Args:
+        pairs: Those of a suite's cases, say.
+        floors: What is stored for each pair.
+        margin: The relative change that is declared to be none.
+    """
+    found = [
+        _compare(a, b, floors=stored, margin=margin)
+        for (a, b), stored in zip(pairs, floors, strict=True)
+    ]
     corrected = correct([comparison.metrics for comparison in found])
     return [_decided(c, metrics) for c, metrics in zip(found, corrected, strict=True)]
 
@@ -113,6 +134,8 @@ def _compare(
         for results in (loss_results, speed_results, memory_results)
         for result in results(*runs, floors=floors, margin=margin)
     ]
+    if by_ref and _is_same_code(a, b):  # Commits are the question, and they are the same.
+        metrics = [_as_noise(metric) for metric in metrics]
     return Comparison(
         side_a=side_a.side,
         side_b=side_b.side,
@@ -181,10 +204,23 @@ def _notes_of(side_a: LoadedSide, side_b: LoadedSide) -> list[str]:
 
 
 def _is_same_code(a: Run, b: Run) -> bool:
+    for run in (a, b):
+        git = run.env.get("git")
+        if isinstance(git, dict) and git.get("dirty") and not git.get("diff_sha256"):
+            return False  # What was not committed is not known.
     codes = [code_of(run) for run in (a, b)]
     seeds = [run.env.get("seed") for run in (a, b)]
     same_hardware = hardware_of(a) == hardware_of(b)
     return codes[0] is not None and codes[0] == codes[1] and same_hardware and seeds[0] == seeds[1]
+
+
+def _as_noise(metric: MetricResult) -> MetricResult:
+    """Return the result of runs of the same code: whatever they are apart by is noise."""
+    finite = metric.delta is not None and math.isfinite(metric.delta)
+    if metric.state not in (State.BETTER, State.WORSE) or not finite:
+        return metric
+    told = f"noise, for the code is the same, though larger than was taken for it: {metric.reason}"
+    return replace(metric, state=State.WITHIN_NOISE, reason=told)
 
 
 def _notes(name: str, run: Run) -> list[str]:

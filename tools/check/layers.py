@@ -15,6 +15,7 @@ COMMANDS = (
     "axl_exp.compare.__main__",
     "axl_exp.dryrun.__main__",
     "axl_exp.build_dataset.__main__",
+    "axl_exp.suite.__main__",
     "tools.bench.__main__",
 )
 
@@ -27,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "axl_exp.generate",
         "axl_exp.interop",
         "axl_exp.golden",
+        "axl_exp.suite",
         "axl_exp.compare.__main__",
     ),
     ("axl_exp.build_dataset",),

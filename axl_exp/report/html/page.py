@@ -67,8 +67,8 @@ def render_page(
         .render(
             page_title=title,
             navigation=navigation or Navigation(),
-            style=Markup((_ASSETS / "page.css").read_text(encoding="utf-8")),  # noqa: S704
-            script=Markup(script),  # noqa: S704
+            page_style=Markup((_ASSETS / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+            page_script=Markup(script),  # noqa: S704
             script_hash=Markup(f"sha256-{digest}"),  # noqa: S704
             **values,
         )

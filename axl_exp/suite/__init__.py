@@ -1,0 +1,1 @@
+"""Suites: the same cases on two commits, run in turns, and a verdict on every metric of each."""

@@ -1,0 +1,141 @@
+"""A suite's result on the terminal, as Markdown for a pull request, and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.text import Text
+
+from axl_exp.compare.as_json import comparison_value
+from axl_exp.compare.page.rows import LOOKS
+from axl_exp.report.terminal import make_table
+from axl_exp.report.text import one_line, printable
+from axl_exp.run.files import strict_json
+from axl_exp.suite.matrix import Cell, matrix
+from axl_exp.suite.result import CaseResult, SuiteResult
+
+SCHEMA = "axl_exp.suite_result/1"
+_STYLES = {"better": "green", "worse": "bold red", "unsure": "yellow", "noise": "default"}
+MAX_MD_BYTES = 60_000  # GitHub takes 65,536 characters, and a comment may hold more than this.
+
+
+def show(result: SuiteResult, console: Console) -> None:
+    """Print the matrix, then a line per case."""
+    session = result.session
+    console.print(Text(f"Suite {session.suite.name}: {result.headline}", style="bold"))
+    for side, ref in (("A", session.base), ("B", session.head)):
+        note = f"; {ref.note}" if ref.note else ""
+        console.print(Text(f"  {side} {printable(ref.name)} ({ref.commit[:12]}){note}"))
+    table = matrix(result.cases)
+    rows = [
+        [Text(one_line(case.case.name)), *map(_cell_text, cells)]
+        for case, cells in zip(result.cases, table.rows, strict=True)
+    ]
+    numbers = range(1, len(table.columns) + 1)
+    console.print(make_table("case", *table.columns, rows=rows, right=numbers))
+    for case in result.cases:
+        icon, style = LOOKS[case.state]
+        line = f"  {icon} {case.case.name}: {case.headline}"
+        console.print(Text(one_line(line), style=_STYLES[style]))
+
+
+def _cell_text(cell: Cell) -> Text:
+    text = Text(one_line(cell.value))
+    if cell.change:
+        text.append(f"\n{cell.icon} {cell.change}", style=_STYLES[cell.style])
+    return text
+
+
+def markdown(result: SuiteResult) -> str:
+    """Return the result for a pull request: headline and matrix, every case's details folded."""
+    session = result.session
+    table = matrix(result.cases)
+    lines = [
+        f"### {_worst_icon(result)} Suite `{_md(session.suite.name)}`: {result.headline}",
+        "",
+        f"`{_md(session.base.name)}` ({session.base.commit[:8]}) against "
+        f"`{_md(session.head.name)}` ({session.head.commit[:8]}), "
+        f"{session.repeats} run{'s' * (session.repeats > 1)} per side",
+        "",
+        "| case | verdict | " + " | ".join(table.columns) + " |",
+        "|---|---|" + "---:|" * len(table.columns),
+    ]
+    for case, cells in zip(result.cases, table.rows, strict=True):
+        told = " | ".join(_md_cell(cell) for cell in cells)
+        icon, _ = LOOKS[case.state]
+        lines.append(f"| {_md(case.case.name)} | {icon} {case.state} | {told} |")
+    lines.append("")
+    head = "\n".join(lines)
+    size = len(head.encode())
+    for case in result.cases:
+        part = "\n".join(_md_details(case))
+        size += len(part.encode())
+        if size > MAX_MD_BYTES:
+            head += "\nThe details of further cases are in the report.\n"
+            break
+        head += part
+    return head
+
+
+def _worst_icon(result: SuiteResult) -> str:
+    order = ("worse", "unsure", "better", "noise")
+    looks = [LOOKS[case.state] for case in result.cases]
+    return min(looks, key=lambda look: order.index(look[1]))[0] if looks else "?"
+
+
+def _md_cell(cell: Cell) -> str:
+    return _md(cell.value) + (f"<br>{cell.icon} {_md(cell.change)}" if cell.change else "")
+
+
+def _md_details(case: CaseResult) -> list[str]:
+    icon, _ = LOOKS[case.state]
+    lines = [
+        "<details>",
+        f"<summary>{icon} {_md(case.case.name)}: {_md(case.headline)}</summary>",
+        "",
+    ]
+    for trial, failure in case.failures.items():
+        lines.append(f"- {_md(trial.name)} failed: {_md(failure)}")
+    if case.comparison is not None:
+        for m in case.comparison.metrics:
+            change = "" if m.relative is None else f" {100 * m.relative:+.2f} %"
+            lines.append(f"- {_md(m.name)}{change}: **{m.state}**, {_md(m.reason)}")
+        for change in case.comparison.changes[:20]:
+            values = f"`{_md(str(change.before))}` → `{_md(str(change.after))}`"
+            lines.append(f"- config `{_md(change.path)}` ({change.leaf_class}): {values}")
+        if case.comparison.explanation:
+            lines.append(f"- losses: {_md(case.comparison.explanation)}")
+    return [*lines, "", "</details>", ""]
+
+
+def _md(text: str) -> str:
+    """Return `text` as Markdown that says it and does nothing else."""
+    for character in "\\`|<>*_[]":
+        text = text.replace(character, f"&#{ord(character)};")
+    return one_line(text)
+
+
+def result_json(result: SuiteResult) -> str:
+    """Return the result as strict JSON: every comparison whole, schema as in `compare --json`."""
+    session = result.session
+    value = {
+        "schema": SCHEMA,
+        "suite": session.suite.name,
+        "base": {"name": session.base.name, "commit": session.base.commit},
+        "head": {"name": session.head.name, "commit": session.head.commit},
+        "repeats": session.repeats,
+        "headline": result.headline,
+        "exit_code": result.exit_code,
+        "cases": [
+            {
+                "name": case.case.name,
+                "state": str(case.state),
+                "headline": case.headline,
+                "failures": {trial.name: failure for trial, failure in case.failures.items()},
+                "comparison": case.comparison and comparison_value(case.comparison),
+            }
+            for case in result.cases
+        ],
+    }
+    return json.dumps(strict_json(value), indent=2, allow_nan=False)

@@ -106,10 +106,10 @@ class Network:
             places = {self._coords[member][dim] for member in members}
             if len(places) == 1:
                 continue
-            extent = max(places) - min(places) + 1
             is_ring = self._is_ring(dim) and len(places) * _spread(places, length) == length
+            extent = length if is_ring else max(places) - min(places) + 1
             # Groups that interleave share the wires of the dim.
-            share = 1.0 if is_ring and extent == length else len(places) / extent
+            share = len(places) / extent
             bandwidth += (2 if is_ring else 1) * share * ici.bytes_per_second * _REACHED_SHARE
             hops += extent / 2 if is_ring else extent - 1
             mean_hops += extent / 4 if is_ring else extent / 3

@@ -1,0 +1,237 @@
+"""Wires, the schedule and kernels: against times that can be written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+
+from axl_exp.dryrun.compiled.collectives import sum_collectives
+from axl_exp.dryrun.compiled.costs import Costs
+from axl_exp.dryrun.compiled.execution import executions
+from axl_exp.dryrun.compiled.hlo import parse_program
+from axl_exp.dryrun.compiled.kernels import attention_kernel
+from axl_exp.dryrun.compiled.network import Network
+from axl_exp.dryrun.compiled.owners import Owners
+from axl_exp.dryrun.compiled.schedule import Schedule
+from axl_exp.mesh import find_chip
+from tests.dryrun.compiled.programs import LOOP
+
+V5E, H100 = find_chip("v5e", platform="tpu"), find_chip("h100", platform="gpu")
+_LINK = 0.9 * 50e9  # What is reached of a v5e's link.
+_HOP = 1e-6
+
+
+def _grid(*sizes: int, num_slices: int = 1) -> Network:
+    coords = list(itertools.product(*map(range, sizes))) * num_slices
+    parts = [i // math.prod(sizes) for i in range(len(coords))]
+    return Network(V5E, coords=coords, parts=parts)
+
+
+def _everyone(count: int) -> tuple[tuple[int, ...], ...]:
+    return (tuple(range(count)),)
+
+
+def test_a_whole_pod_gathers_over_four_links_of_every_chip():
+    transfer = _grid(16, 16).transfer("all-gather", _everyone(256), num_bytes=2**30)
+    expected = 2**30 * 255 / 256 / (4 * _LINK) + 16 * _HOP
+    assert (transfer.link, transfer.seconds) == ("ici", pytest.approx(expected))
+
+
+def test_a_corner_of_an_open_grid_has_two_links():
+    transfer = _grid(2, 4).transfer("all-gather", _everyone(8), num_bytes=2**30)
+    assert transfer.seconds == pytest.approx(2**30 * 7 / 8 / (2 * _LINK) + 4 * _HOP)
+
+
+def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather():
+    network = _grid(16, 16)
+    one, two, both = (
+        network.transfer(kind, _everyone(256), num_bytes=2**28).seconds
+        for kind in ("reduce-scatter", "all-gather", "all-reduce")
+    )
+    assert both == pytest.approx(one + two)
+
+
+def test_a_ring_along_one_dim_uses_the_links_of_that_dim():
+    rows = tuple(tuple(range(16 * i, 16 * i + 16)) for i in range(16))
+    transfer = _grid(16, 16).transfer("all-gather", rows, num_bytes=2**30)
+    assert transfer.seconds == pytest.approx(2**30 * 15 / 16 / (2 * _LINK) + 8 * _HOP)
+
+
+def test_groups_that_interleave_along_a_dim_share_its_links():
+    every_other = tuple(
+        tuple(16 * row + start + 2 * i for i in range(8)) for row in range(16) for start in (0, 1)
+    )
+    interleaved = _grid(16, 16).transfer("all-gather", every_other, num_bytes=2**30).seconds
+    halves = tuple(
+        tuple(16 * row + start + i for i in range(8)) for row in range(16) for start in (0, 8)
+    )
+    neighbours = _grid(16, 16).transfer("all-gather", halves, num_bytes=2**30).seconds
+    # Half of a ring's two links, and the one link of a line.
+    assert interleaved == pytest.approx(neighbours, rel=1e-3)
+
+
+def test_a_shift_by_three_loads_every_wire_three_times():
+    network = _grid(16, 16)
+
+    def shift(by: int) -> float:
+        pairs = tuple((16 * r + c, 16 * r + (c + by) % 16) for r in range(16) for c in range(16))
+        return network.transfer("collective-permute", pairs, num_bytes=2**26).seconds
+
+    assert shift(1) == pytest.approx(2**26 / _LINK + _HOP)
+    assert shift(3) == pytest.approx(3 * (2**26 / _LINK + _HOP))
+    assert shift(15) == pytest.approx(shift(1))  # The other way around the ring.
+
+
+def test_slices_meet_on_the_network_with_what_one_chip_of_each_holds():
+    transfer = _grid(16, 16, num_slices=2).transfer("all-reduce", _everyone(512), num_bytes=2**30)
+    inner = 2 * (2**30 * 255 / 256 / (4 * _LINK) + 16 * _HOP)
+    outer = 2 * 2**30 / 256 / 2 / (0.9 * V5E.network_bytes_per_second)
+    assert (transfer.link, transfer.seconds) == ("dcn", pytest.approx(inner + outer))
+
+
+def test_gpus_of_a_node_meet_on_nvlink_and_nodes_on_their_network():
+    network = Network(H100, coords=[()] * 16, parts=[0] * 8 + [1] * 8)
+    inside = network.transfer("all-gather", ((*range(8),), (*range(8, 16),)), num_bytes=2**30)
+    assert inside.link == "nvlink"
+    assert inside.seconds == pytest.approx(2**30 * 7 / 8 / (0.9 * 450e9))
+    over = network.transfer("all-gather", _everyone(16), num_bytes=2**30)
+    assert over.link == "network"
+    assert over.seconds == pytest.approx(inside.seconds + 2**30 / 8 / 2 / (0.9 * 50e9))
+
+
+def test_collectives_of_a_loop_are_counted_and_weighed_by_hand():
+    program = parse_program(LOOP)
+    gather, scatter = sorted(
+        sum_collectives(
+            executions(program),
+            network=_grid(2, 4),
+            owners=Owners.of_text(LOOP),
+            axis_sizes={"data": 1, "fsdp": 8},
+            num_partitions=8,
+        ),
+        key=lambda c: c.kind,
+    )
+    assert (gather.kind, gather.count, gather.num_bytes) == ("all-gather", 3, 3 * 256 * 512 * 2)
+    assert gather.owner == "loss, forward"
+    # An all-reduce of which a slice is used.
+    assert (scatter.kind, scatter.count, scatter.num_bytes) == (
+        *("reduce-scatter", 3),
+        3 * 64 * 512 * 2,
+    )
+    assert gather.mesh_axes == scatter.mesh_axes == ("fsdp",)
+
+
+@pytest.mark.parametrize("cycles", [1500, 1500_000])
+def test_computing_hides_a_transfer_until_it_is_awaited(cycles):
+    program = parse_program(LOOP.replace('"1500"', f'"{cycles}"'))
+    network = _grid(2, 4)
+    gather = network.transfer("all-gather", _everyone(8), num_bytes=256 * 512 * 2).seconds
+    scatter = network.transfer("reduce-scatter", _everyone(8), num_bytes=64 * 512 * 2).seconds
+    times = Schedule(program, network, Costs(program, V5E).seconds, 1.0).step_times()
+    early, late = cycles / 1.5e9, 3000 / 1.5e9
+    assert times.compute == pytest.approx(3 * (early + late))
+    assert times.transfers == pytest.approx(3 * (gather + scatter))
+    assert times.total == pytest.approx(3 * (max(early, gather) + late + scatter))
+    exposed = 3 * (max(0.0, gather - early) + scatter)
+    assert times.exposed == {"ici": pytest.approx(exposed)}
+
+
+def test_transfers_on_the_same_wires_queue_and_on_others_do_not():
+    head = "HloModule m, is_scheduled=true, num_partitions=16\n\nENTRY %e () -> f32[] {\n"
+    shape = "(f32[1000000]{0}, f32[1000000]{0}, u32[], u32[])"
+    ahead = ",".join(f"{{{i},{(i + 1) % 16}}}" for i in range(16))
+    back = ",".join(f"{{{(i + 1) % 16},{i}}}" for i in range(16))
+
+    def seconds(second: str) -> float:
+        text = head + "  %p = f32[1000000]{0} parameter(0)\n"
+        for name, pairs in (("a", ahead), ("b", second)):
+            text += (
+                f"  %{name} = {shape} collective-permute-start(%p), "
+                f"source_target_pairs={{{pairs}}}\n"
+            )
+        for name in "ab":
+            text += f"  %{name}.done = f32[1000000]{{0}} collective-permute-done(%{name})\n"
+        program = parse_program(text + "  ROOT %r = f32[] constant(0)\n}\n")
+        return Schedule(program, _grid(16), Costs(program, V5E).seconds, 1.0).step_times().total
+
+    alone = 4e6 / _LINK + _HOP
+    assert seconds(back) == pytest.approx(alone)
+    assert seconds(ahead) == pytest.approx(2 * alone)
+
+
+def test_copies_to_the_host_take_its_link():
+    text = """HloModule m, is_scheduled=true
+
+ENTRY %e (p: f32[1000]) -> f32[1000] {
+  %p = f32[1000]{0} parameter(0)
+  %near = (f32[1000]{0:S(1)}, f32[1000]{0}, u32[]) copy-start(%p)
+  %away = (f32[1000]{0:S(5)}, f32[1000]{0}, u32[]) copy-start(%p)
+  %there = f32[1000]{0:S(5)} copy-done(%away)
+  ROOT %r = f32[1000]{0} copy-done(%near)
+}
+"""
+    program = parse_program(text)
+    times = Schedule(program, _grid(1), Costs(program, V5E).seconds, 1e6).step_times()
+    assert times.exposed == {"host": pytest.approx(4000 / 1e6)}
+
+
+def _kernel_line(name: str, *, fused: str = "false") -> str:
+    arrays = "".join(f"  %{n} = bf16[2,8,4096,128]{{3,2,1,0}} parameter({i})\n"
+                     for i, n in enumerate("qkv"))  # fmt: skip
+    sizes = ", ".join(
+        f'\\"{block}\\": 512' for block in ("block_q", "block_kv", "block_q_dkv", "block_kv_dkv")
+    )
+    return (
+        f"HloModule m, is_scheduled=true\n\nENTRY %e () -> bf16[] {{\n{arrays}  ROOT %{name}.1 = "
+        "bf16[2,8,4096,128]{3,2,1,0} custom-call(%q, %k, %v), "
+        'custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={"x":"{'
+        f'{sizes}, \\"use_fused_bwd_kernel\\": {fused}}}"}}}}\n}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fused", "products"),
+    [
+        ("splash_mha_fwd_segmented_residuals", "false", 2),
+        ("splash_mha_dkv_segmented_no_residuals", "false", 4),
+        ("splash_mha_dkv_segmented_no_residuals", "true", 5),
+    ],
+)
+def test_an_attention_kernel_works_on_the_blocks_below_the_diagonal(name, fused, products):
+    entry = parse_program(_kernel_line(name, fused=fused)).entry
+    kernel = attention_kernel(entry, entry.root)
+    blocks = 4096 // 512
+    seen = blocks * (blocks + 1) // 2 * 512 * 512  # Whole blocks.
+    assert kernel.flops == products * 2 * 2 * 8 * 128 * seen
+
+
+def test_a_kernel_that_nobody_knows_is_told_not_guessed():
+    program = parse_program(_kernel_line("my_kernel"))
+    costs = Costs(program, V5E)
+    assert costs.seconds(program.entry, program.entry.root) == 0.0
+    assert costs.unknown_kernels == {"my_kernel.1"}
+
+
+def test_a_gpus_instruction_takes_as_long_as_its_slower_part():
+    square = "bf16[4096,4096]{1,0}"
+    program = parse_program(
+        f"HloModule m, is_scheduled=true\n\nENTRY %e () -> f32[] {{\n  %a = {square} parameter(0)\n"
+        f'  %gemm = {square} custom-call(%a, %a), custom_call_target="__cublas$gemm", '
+        'backend_config={"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}\n'
+        f"  ROOT %sum = {square} add(%gemm, %a)\n}}\n"
+    )
+    seconds = Costs(program, H100).seconds
+    entry = program.entry
+    assert seconds(entry, entry.by_name["gemm"]) == pytest.approx(2 * 4096**3 / (0.75 * 989e12))
+    assert seconds(entry, entry.root) == pytest.approx(3 * 2 * 4096**2 / (0.9 * 3352e9))
+
+
+def test_the_links_of_a_chip_are_all_that_the_network_takes_from_the_table():
+    slower = dataclasses.replace(V5E, peak_flops_per_second=1.0, hbm_bytes=1)
+    coords = [(i,) for i in range(4)]
+    one, two = (Network(c, coords=coords, parts=[0] * 4) for c in (V5E, slower))
+    arguments = ("all-to-all", _everyone(4))
+    assert one.transfer(*arguments, num_bytes=9) == two.transfer(*arguments, num_bytes=9)

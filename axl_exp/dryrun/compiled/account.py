@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from axl_exp.dryrun.compiled.collectives import sum_collectives
 from axl_exp.dryrun.compiled.costs import Costs
 from axl_exp.dryrun.compiled.execution import Execution, executions
 from axl_exp.dryrun.compiled.facts import (
@@ -19,6 +18,7 @@ from axl_exp.dryrun.compiled.memory import largest_buffers
 from axl_exp.dryrun.compiled.network import Network
 from axl_exp.dryrun.compiled.owners import Owners
 from axl_exp.dryrun.compiled.schedule import Schedule, host_copy_bytes
+from axl_exp.dryrun.compiled.traffic import sum_traffic, traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
 from axl_exp.mesh import Chip
 
@@ -83,14 +83,11 @@ def account(
         costs = Costs(program, hardware.chip)
         flops, kernel_flops = _flops(costs, run)
         offload_bytes = sum(each.times * host_copy_bytes(each.instruction) for each in run)
-        collectives = sum_collectives(
-            run,
-            network=network,
-            owners=owners,
-            axis_sizes=hardware.axis_sizes,
-            num_partitions=program.num_partitions,
+        traffic = list(traffic_of(program, run))
+        collectives = sum_traffic(
+            traffic, network=network, owners=owners, axis_sizes=hardware.axis_sizes
         )
-        warnings = find_warnings(program, run, owners=owners, expected=expected)
+        warnings = find_warnings(program, traffic, owners=owners, expected=expected)
         if compilation.memory.fits and program.is_scheduled:
             prediction = _predict(
                 program,

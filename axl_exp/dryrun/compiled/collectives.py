@@ -1,16 +1,11 @@
-"""The communication in a compiled program: what, how much, along which mesh axes."""
+"""What a collective instruction of a compiled program moves, and between whom."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 
-from axl_exp.dryrun.compiled.execution import Execution
-from axl_exp.dryrun.compiled.facts import CompiledCollective
-from axl_exp.dryrun.compiled.groups import Groups, axes_of, groups_of
+from axl_exp.dryrun.compiled.groups import Groups, groups_of
 from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
-from axl_exp.dryrun.compiled.network import Network
-from axl_exp.dryrun.compiled.owners import Owners
 
 _KINDS = (
     "all-gather",
@@ -60,42 +55,6 @@ def communication_of(
     if kind == "all-reduce" and _is_sliced(where, instruction):
         kind = "reduce-scatter"
     return Communication(kind, groups, max(incoming, outgoing))
-
-
-def sum_collectives(
-    executions: Iterable[Execution],
-    *,
-    network: Network,
-    owners: Owners,
-    axis_sizes: Mapping[str, int],
-    num_partitions: int,
-) -> tuple[CompiledCollective, ...]:
-    """Return the communication of a step by kind, axes and owner, the longest first."""
-    sums: dict[tuple[str, tuple[str, ...], str, str], list[float]] = {}
-    for each in executions:
-        found = communication_of(each.computation, each.instruction, num_partitions=num_partitions)
-        if found is None:
-            continue
-        transfer = network.transfer(found.kind, found.groups, num_bytes=found.num_bytes)
-        axes = axes_of(found.groups, axis_sizes=axis_sizes)
-        key = (found.kind, axes, transfer.link, owners.owner(each.instruction))
-        total = sums.setdefault(key, [0, 0, 0.0])
-        total[0] += each.times
-        total[1] += each.times * found.num_bytes
-        total[2] += each.times * transfer.seconds
-    collectives = [
-        CompiledCollective(
-            kind=kind,
-            mesh_axes=axes,
-            link=link,
-            owner=owner,
-            count=int(count),
-            num_bytes=int(num_bytes),
-            seconds=seconds,
-        )
-        for (kind, axes, link, owner), (count, num_bytes, seconds) in sums.items()
-    ]
-    return tuple(sorted(collectives, key=lambda c: (-c.seconds, c.kind, c.owner)))
 
 
 def _outgoing_bytes(instruction: Instruction, incoming: int) -> int:

@@ -157,6 +157,8 @@ def _running(
     finally:
         process.kill()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def _read_lines(process: subprocess.Popen[bytes], result: dict[str, Any]) -> None:

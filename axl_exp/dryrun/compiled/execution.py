@@ -16,6 +16,8 @@ class Execution:
     computation: Computation
     instruction: Instruction
     times: int
+    is_issued: bool
+    """Whether the schedule issues it by itself: not if it is a part of a fusion."""
 
 
 def executions(program: Program) -> Iterator[Execution]:
@@ -27,7 +29,7 @@ def executions(program: Program) -> Iterator[Execution]:
     Raises:
         HloTextError: The turns of a loop are not known.
     """
-    yield from _executions(program, program.entry, 1)
+    yield from _executions(program, program.entry, 1, is_issued=True)
 
 
 def called_once(instruction: Instruction) -> tuple[str, ...]:
@@ -40,12 +42,17 @@ def called_once(instruction: Instruction) -> tuple[str, ...]:
     return tuple(name for role in roles for name in instruction.called.get(role, ()))
 
 
-def _executions(program: Program, where: Computation, times: int) -> Iterator[Execution]:
+def _executions(
+    program: Program, where: Computation, times: int, *, is_issued: bool
+) -> Iterator[Execution]:
     for instruction in where.instructions:
-        yield Execution(where, instruction, times)
+        yield Execution(where, instruction, times, is_issued)
         if instruction.opcode == "while":
             turns = trip_count(program, where, instruction)
             for name in instruction.called["body"]:
-                yield from _executions(program, program.computation(name), times * turns)
+                body = program.computation(name)
+                yield from _executions(program, body, times * turns, is_issued=is_issued)
+        is_part = instruction.opcode in ("fusion", "async-start")
         for name in called_once(instruction):
-            yield from _executions(program, program.computation(name), times)
+            inner = program.computation(name)
+            yield from _executions(program, inner, times, is_issued=is_issued and not is_part)

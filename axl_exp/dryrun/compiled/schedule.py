@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from axl_exp.dryrun.compiled.collectives import Communication, communication_of
 from axl_exp.dryrun.compiled.execution import called_once
 from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction, Program
+from axl_exp.dryrun.compiled.issue import Issue, issues_of
 from axl_exp.dryrun.compiled.network import Network, Transfer
 from axl_exp.dryrun.compiled.trip_counts import trip_count
 
@@ -46,18 +46,24 @@ class _Clock:
     busy: list[tuple[Transfer, float]] = dataclasses.field(default_factory=list)
     started: dict[str, tuple[str, float]] = dataclasses.field(default_factory=dict)
 
-    def begin(self, transfer: Transfer) -> float:
-        """Put a transfer on its wires; return when it is over."""
+    def start(self, key: str, transfer: Transfer) -> None:
+        """Put a transfer on its wires, behind those that are on them."""
         self.busy = [(other, end) for other, end in self.busy if end > self.now]
-        start = max([self.now, *(end for t, end in self.busy if _share_wires(t, transfer))])
-        self.busy.append((transfer, start + transfer.seconds))
+        free = max([self.now, *(end for t, end in self.busy if _share_wires(t, transfer))])
+        self.busy.append((transfer, free + transfer.seconds))
+        self.started[key] = (transfer.link, free + transfer.seconds)
         self.transfers += transfer.seconds
-        return start + transfer.seconds
 
-    def wait(self, link: str, until: float) -> None:
-        if until > self.now:
-            self._expose(link, until - self.now)
-            self.now = until
+    def wait(self, key: str) -> None:
+        """Stand still until a transfer is over, if it was started."""
+        link, end = self.started.pop(key, ("", 0.0))
+        if end > self.now:
+            self._expose(link, end - self.now)
+            self.now = end
+
+    def compute_for(self, seconds: float) -> None:
+        self.now += seconds
+        self.compute += seconds
 
     def advance(self, times: StepTimes, turns: int) -> None:
         self.now += times.total * turns
@@ -81,6 +87,7 @@ class Schedule:
     host_bytes_per_second: float
     """Between the device and its host, one way."""
     _runs: dict[str, StepTimes] = dataclasses.field(default_factory=dict)
+    _issued: dict[str, Mapping[str, Issue]] = dataclasses.field(default_factory=dict)
 
     def step_times(self) -> StepTimes:
         """Return the times of one run of the program.
@@ -94,55 +101,48 @@ class Schedule:
         if where.name not in self._runs:
             clock = _Clock()
             for instruction in where.instructions:
-                self._issue(clock, where, instruction)
+                self._step(clock, where, instruction)
             self._runs[where.name] = StepTimes(
                 clock.now, clock.compute, clock.transfers, dict(clock.exposed)
             )
         return self._runs[where.name]
 
-    def _issue(self, clock: _Clock, where: Computation, instruction: Instruction) -> None:
-        opcode = instruction.opcode
+    def _step(self, clock: _Clock, where: Computation, instruction: Instruction) -> None:
+        opcode, issue = instruction.opcode, self._issues(where).get(instruction.name)
         if opcode == "while":
             body = self.program.computation(instruction.called["body"][0])
             clock.advance(self._run(body), trip_count(self.program, where, instruction))
-        elif opcode.endswith("-done"):
-            clock.wait(*clock.started.pop(instruction.operands[0], ("", 0.0)))
-        elif opcode.endswith("-update"):
-            begun = clock.started.pop(instruction.operands[0], ("", 0.0))
-            clock.started[instruction.name] = begun
         elif opcode in ("conditional", "call"):
             branches = [
                 self._run(self.program.computation(name)) for name in called_once(instruction)
             ]
             clock.advance(max(branches, key=lambda times: times.total), 1)
-        elif transfer := self._transfer(where, instruction):
-            end = clock.begin(transfer)
-            if opcode.endswith("-start"):
-                clock.started[instruction.name] = (transfer.link, end)
-            else:
-                clock.wait(transfer.link, end)
-        else:
-            seconds = self.compute_seconds(where, instruction)
-            clock.now += seconds
-            clock.compute += seconds
-
-    def _transfer(self, where: Computation, instruction: Instruction) -> Transfer | None:
-        host_bytes = host_copy_bytes(instruction)
-        if host_bytes:
+        elif issue is not None:
+            self._communicate(clock, where, instruction, issue)
+        elif host_bytes := host_copy_bytes(instruction):
             seconds = host_bytes / self.host_bytes_per_second
-            return Transfer(seconds, "host", frozenset())
-        found = self._communication(where, instruction)
-        if found is None and instruction.opcode in ("fusion", "async-start"):
-            # A fusion that communicates: on a TPU the reduce-scatter is written so.
-            inner = [self.program.computation(name) for name in called_once(instruction)]
-            each = (self._communication(c, i) for c in inner for i in c.instructions)
-            found = next((one for one in each if one), None)
-        if found is None:
-            return None
-        return self.network.transfer(found.kind, found.groups, num_bytes=found.num_bytes)
+            clock.start(instruction.name, Transfer(seconds, "host", frozenset()))
+        elif opcode == "copy-done":
+            clock.wait(instruction.operands[0])
+        else:
+            clock.compute_for(self.compute_seconds(where, instruction))
 
-    def _communication(self, where: Computation, instruction: Instruction) -> Communication | None:
-        return communication_of(where, instruction, num_partitions=self.program.num_partitions)
+    def _communicate(
+        self, clock: _Clock, where: Computation, instruction: Instruction, issue: Issue
+    ) -> None:
+        what = issue.communication
+        if issue.phase in ("whole", "start"):
+            transfer = self.network.transfer(what.kind, what.groups, num_bytes=what.num_bytes)
+            clock.start(issue.key, transfer)
+        if instruction.opcode == "fusion" and issue.phase != "whole":
+            clock.compute_for(self.compute_seconds(where, instruction))
+        if issue.phase in ("whole", "done"):
+            clock.wait(issue.key)
+
+    def _issues(self, where: Computation) -> Mapping[str, Issue]:
+        if where.name not in self._issued:
+            self._issued[where.name] = issues_of(self.program, where)
+        return self._issued[where.name]
 
 
 def host_copy_bytes(instruction: Instruction) -> int:

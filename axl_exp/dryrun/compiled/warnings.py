@@ -6,10 +6,9 @@ import collections
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 
-from axl_exp.dryrun.compiled.collectives import communication_of
-from axl_exp.dryrun.compiled.execution import Execution
 from axl_exp.dryrun.compiled.hlo import Program
 from axl_exp.dryrun.compiled.owners import Owners
+from axl_exp.dryrun.compiled.traffic import Traffic
 from axl_exp.report.text import format_bytes
 
 # What is smaller is not worth a line: a norm's scale, a scalar per row.
@@ -30,7 +29,7 @@ class Expected:
 
 def find_warnings(
     program: Program,
-    run: Iterable[Execution],
+    traffic: Iterable[Traffic],
     *,
     owners: Owners,
     expected: Expected,
@@ -42,7 +41,7 @@ def find_warnings(
     """
     return [
         *_replicated(expected),
-        *_moved(program, run, owners, expected),
+        *_moved(traffic, owners, expected),
         *_padded(program, owners),
     ]
 
@@ -55,17 +54,13 @@ def _replicated(expected: Expected) -> list[str]:
     ]
 
 
-def _moved(
-    program: Program, run: Iterable[Execution], owners: Owners, expected: Expected
-) -> list[str]:
+def _moved(traffic: Iterable[Traffic], owners: Owners, expected: Expected) -> list[str]:
     totals: collections.Counter[tuple[str, str, str]] = collections.Counter()
-    for each in run:
-        found = communication_of(
-            each.computation, each.instruction, num_partitions=program.num_partitions
-        )
-        if found is None or found.num_bytes < _LEAST_BYTES:
+    for each in traffic:
+        found = each.communication
+        if found.num_bytes < _LEAST_BYTES:
             continue
-        arrays = [a for a in each.instruction.arrays if a.dims]
+        arrays = [a for a in each.source.arrays if a.dims]
         largest = max(arrays, key=lambda a: a.num_bytes)
         ring = len(found.groups) if found.kind == "collective-permute" else 1
         if found.kind in ("all-reduce", "reduce-scatter"):
@@ -75,7 +70,7 @@ def _moved(
         if found.kind != "all-gather" and _is_part(largest.num_elements, ring, expected):
             continue
         shape = f"{largest.dtype}[{','.join(map(str, largest.dims))}]"
-        owner = owners.owner(each.instruction) or "an unnamed operation"
+        owner = owners.owner(each.source) or "an unnamed operation"
         totals[found.kind, shape, owner] += each.times * found.num_bytes
     words = {"all-gather": "is gathered whole on every device", "all-to-all": "is laid out anew"}
     return [

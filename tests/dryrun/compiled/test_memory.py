@@ -4,6 +4,7 @@ from axl_exp.dryrun.compiled.execution import executions
 from axl_exp.dryrun.compiled.hlo import parse_program
 from axl_exp.dryrun.compiled.memory import largest_buffers, verdict_of
 from axl_exp.dryrun.compiled.owners import Owners
+from axl_exp.dryrun.compiled.traffic import traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
 from tests.dryrun.compiled.programs import LOOP
 
@@ -35,12 +36,12 @@ allocation 3: size 600000, preallocated-temp:
 
 
 def test_a_refusal_names_what_is_needed_and_what_there_is():
-    memory = verdict_of(_REFUSAL)
+    memory, old = verdict_of(_REFUSAL), verdict_of(_OLD_REFUSAL)
+    assert memory is not None and old is not None
     assert memory.needed_bytes == int(80.63 * _GIB)
     assert memory.available_bytes == int(15.75 * _GIB)
     assert not memory.fits and memory.headroom_bytes == int(15.75 * _GIB) - int(80.63 * _GIB)
     assert memory.verdict.startswith("Ran out of memory on HBM")
-    old = verdict_of(_OLD_REFUSAL)
     assert (old.needed_bytes, old.available_bytes) == (int(25.93 * _GIB), int(15.75 * _GIB))
 
 
@@ -63,7 +64,7 @@ def test_the_largest_buffers_share_no_address_and_name_their_owners():
 def _warnings(text: str, **expected) -> list[str]:
     program = parse_program(text)
     fields = {"param_sizes": frozenset(), "replicated": (), **expected}
-    run = list(executions(program))
+    run = list(traffic_of(program, executions(program)))
     return find_warnings(program, run, owners=Owners.of_text(text), expected=Expected(**fields))
 
 

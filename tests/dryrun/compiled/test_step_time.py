@@ -8,7 +8,6 @@ import math
 
 import pytest
 
-from axl_exp.dryrun.compiled.collectives import sum_collectives
 from axl_exp.dryrun.compiled.costs import Costs
 from axl_exp.dryrun.compiled.execution import executions
 from axl_exp.dryrun.compiled.hlo import parse_program
@@ -16,10 +15,12 @@ from axl_exp.dryrun.compiled.kernels import attention_kernel
 from axl_exp.dryrun.compiled.network import Network
 from axl_exp.dryrun.compiled.owners import Owners
 from axl_exp.dryrun.compiled.schedule import Schedule
-from axl_exp.mesh import find_chip
+from axl_exp.dryrun.compiled.traffic import sum_traffic, traffic_of
+from axl_exp.mesh import CHIPS
 from tests.dryrun.compiled.programs import LOOP
 
-V5E, H100 = find_chip("v5e", platform="tpu"), find_chip("h100", platform="gpu")
+(V5E,) = (chip for chip in CHIPS if chip.name == "v5e")
+(H100,) = (chip for chip in CHIPS if chip.name == "h100")
 _LINK = 0.9 * 50e9  # What is reached of a v5e's link.
 _HOP = 1e-6
 
@@ -105,12 +106,11 @@ def test_gpus_of_a_node_meet_on_nvlink_and_nodes_on_their_network():
 def test_collectives_of_a_loop_are_counted_and_weighed_by_hand():
     program = parse_program(LOOP)
     gather, scatter = sorted(
-        sum_collectives(
-            executions(program),
+        sum_traffic(
+            traffic_of(program, executions(program)),
             network=_grid(2, 4),
             owners=Owners.of_text(LOOP),
             axis_sizes={"data": 1, "fsdp": 8},
-            num_partitions=8,
         ),
         key=lambda c: c.kind,
     )
@@ -162,6 +162,29 @@ def test_transfers_on_the_same_wires_queue_and_on_others_do_not():
     assert seconds(ahead) == pytest.approx(2 * alone)
 
 
+def test_a_chain_of_fusions_is_one_communication_hidden_by_those_between():
+    gather = (
+        "ROOT %g = f32[800]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3,4,5,6,7}}, "
+        'dimensions={0}, frontend_attributes={chain_id="1"}'
+    )
+    text = "HloModule m, is_scheduled=true, num_partitions=8\n"
+    for name in ("first", "between", "last"):
+        text += f"\n%{name} (p: f32[100]) -> f32[800] {{\n  %p = f32[100]{{0}} parameter(0)\n"
+        text += f"  {gather}\n}}\n"
+    text += "\nENTRY %e () -> f32[800] {\n  %w = f32[100]{0} parameter(0)\n"
+    for name, cycles in (("first", 0), ("between", 15_000), ("last", 0)):
+        root = "ROOT " if name == "last" else ""
+        text += f"  {root}%{name}.1 = f32[800]{{0}} fusion(%w), kind=kCustom, calls=%{name}, "
+        text += f'backend_config={{"estimated_cycles":"{cycles}"}}\n'
+    program, network = parse_program(text + "}\n"), _grid(2, 4)
+    (only,) = traffic_of(program, executions(program))
+    assert (only.times, only.communication.num_bytes) == (1, 3200)
+    times = Schedule(program, network, Costs(program, V5E).seconds, 1.0).step_times()
+    alone = network.transfer("all-gather", _everyone(8), num_bytes=3200).seconds
+    assert times.transfers == pytest.approx(alone)
+    assert times.total == pytest.approx(max(alone, 15_000 / 1.5e9))
+
+
 def test_copies_to_the_host_take_its_link():
     text = """HloModule m, is_scheduled=true
 
@@ -203,6 +226,7 @@ def _kernel_line(name: str, *, fused: str = "false") -> str:
 def test_an_attention_kernel_works_on_the_blocks_below_the_diagonal(name, fused, products):
     entry = parse_program(_kernel_line(name, fused=fused)).entry
     kernel = attention_kernel(entry, entry.root)
+    assert kernel is not None
     blocks = 4096 // 512
     seen = blocks * (blocks + 1) // 2 * 512 * 512  # Whole blocks.
     assert kernel.flops == products * 2 * 2 * 8 * 128 * seen

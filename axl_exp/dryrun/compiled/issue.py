@@ -1,0 +1,85 @@
+"""When a scheduled program starts to communicate, and when it awaits the end.
+
+A collective is issued as one instruction that waits; as a start and its `-done`; or, on a TPU, as a
+chain of fusions of one `chain_id`: the first starts it, those between compute while it goes on, the
+last awaits it. Each of a chain holds a copy of the same collective.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal
+
+from axl_exp.dryrun.compiled.collectives import Communication, communication_of
+from axl_exp.dryrun.compiled.execution import called_once
+from axl_exp.dryrun.compiled.hlo import Computation, Instruction, Program
+
+Phase = Literal["whole", "start", "during", "done"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Issue:
+    """What one instruction does about a communication."""
+
+    phase: Phase
+    key: str
+    """The same for the start and the end of one communication."""
+    communication: Communication
+    source: Instruction
+    """The collective, which may stand within a fusion."""
+
+
+def issues_of(program: Program, where: Computation) -> dict[str, Issue]:
+    """Return what each instruction of a computation issues, by its name; the others are left out.
+
+    Raises:
+        HloTextError: Groups of a collective are not understood.
+    """
+    issues: dict[str, Issue] = {}
+    chains: dict[str, list[str]] = {}
+    for instruction in where.instructions:
+        name = instruction.name
+        if instruction.opcode.endswith(("-done", "-update")):
+            begun = issues.get(instruction.operands[0]) if instruction.operands else None
+            if begun is not None:
+                is_done = instruction.opcode.endswith("-done")
+                phase: Phase = "done" if is_done else "during"
+                issues[name] = dataclasses.replace(begun, phase=phase)
+            continue
+        found = _collective(program, where, instruction)
+        if found is None:
+            continue
+        communication, source = found
+        chain = re.search(r'chain_id="([^"]*)"', source.attributes)
+        if chain:
+            key = f"{chain[1]} {source.attribute('channel_id')}"
+            chains.setdefault(key, []).append(name)
+            issues[name] = Issue("during", key, communication, source)
+        else:
+            phase = "start" if instruction.opcode.endswith("-start") else "whole"
+            issues[name] = Issue(phase, name, communication, source)
+    for names in chains.values():
+        first, last = names[0], names[-1]
+        issues[last] = dataclasses.replace(issues[last], phase="done")
+        phase = "start" if len(names) > 1 else "whole"
+        issues[first] = dataclasses.replace(issues[first], phase=phase)
+    return issues
+
+
+def _collective(
+    program: Program, where: Computation, instruction: Instruction
+) -> tuple[Communication, Instruction] | None:
+    """Return the communication of an instruction, or of the fusion that it is."""
+    found = communication_of(where, instruction, num_partitions=program.num_partitions)
+    if found is not None:
+        return found, instruction
+    if instruction.opcode not in ("fusion", "async-start"):
+        return None
+    for name in called_once(instruction):
+        inner = program.computation(name)
+        for each in inner.instructions:
+            found = communication_of(inner, each, num_partitions=program.num_partitions)
+            if found is not None:
+                return found, each
+    return None

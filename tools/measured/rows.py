@@ -1,0 +1,29 @@
+"""Runs that others measured, each with the config of `tools.measured.configs` that has its shape."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A published measurement."""
+
+    config: str
+    selector: str
+    tokens_per_second_per_device: float
+    source: str
+
+
+ROWS = (
+    Row(
+        "maxtext-1B",
+        "tpu-v6e-8",
+        17_234,
+        "MaxText log, step 9 of a run on its default model: 0.119 s",
+    ),
+    Row("maxtext-llama3.1-8B", "tpu-v6e-256", 7_207, "MaxText, published: 45.5 % MFU, full"),
+    Row("maxtext-llama3.1-70B", "tpu-v6e-256", 960, "MaxText, published: 50.3 % MFU, full"),
+    Row("maxtext-llama2-70B", "tpu-v5p-1024", 692, "MaxText, published: 65.4 % MFU, full"),
+    Row("torchtitan-llama3.1-8B", "gpu-h100-8", 6_667, "torchtitan, published: 39 % MFU, full"),
+)

@@ -1,4 +1,4 @@
-"""Runs that others measured, each with the config of `tools.measured.configs` that has its shape."""
+"""Runs that others measured, each with the config in `tools.measured.configs` of its shape."""
 
 from __future__ import annotations
 

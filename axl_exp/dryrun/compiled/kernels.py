@@ -16,6 +16,7 @@ from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
 # logits are computed again (Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4). Without its
 # fused kernel splash attention computes logits and their gradient in both backward kernels.
 _SPLASH = re.compile(r"splash_m[hq]a_(fwd|dq|dkv)")
+# The fused one makes the gradients of queries, keys and values, not of the last two alone.
 _SPLASH_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
 _FUSED_BACKWARD_PRODUCTS = 5
 _CUDNN = re.compile(r"__cudnn\$fmha")
@@ -70,9 +71,9 @@ def _splash_kernel(instruction: Instruction, part: str, inputs: list[Array]) -> 
         name: int(size)
         for name, size in re.findall(r'\\?"(block_\w+)\\?": (\d+)', instruction.attributes)
     }
-    is_fused = re.search(r'use_fused_bwd_kernel\\?": true', instruction.attributes)
     products = _SPLASH_PRODUCTS[part]
-    if part == "dkv" and is_fused:
+    gradients = [a for a in instruction.arrays if a.dims[-2:] == inputs[0].dims[-2:]]
+    if part == "dkv" and len(gradients) > 2:
         products = _FUSED_BACKWARD_PRODUCTS
     suffix = "" if part == "fwd" else f"_{part}"
     block = max(sizes.get(f"block_q{suffix}", 0), sizes.get(f"block_kv{suffix}", 0))

@@ -124,6 +124,9 @@ def _describe(topology: Topology) -> Any:
         options["num_slices"] = topology.num_slices
     if topology.one_device_per_chip:
         options["chip_config_name"] = "megacore"
+    if topology.name.endswith(":1x1"):
+        # Else a host is taken to have four chips at least.
+        options["chips_per_host_bounds"] = [1, 1, 1]
     return topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **options)
 
 

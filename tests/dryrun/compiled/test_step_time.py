@@ -201,7 +201,7 @@ ENTRY %e (p: f32[1000]) -> f32[1000] {
     assert times.exposed == {"host": pytest.approx(4000 / 1e6)}
 
 
-def _kernel_line(name: str, *, fused: str = "false") -> str:
+def _kernel_line(name: str, *, num_gradients: int = 2) -> str:
     arrays = "".join(f"  %{n} = bf16[2,8,4096,128]{{3,2,1,0}} parameter({i})\n"
                      for i, n in enumerate("qkv"))  # fmt: skip
     sizes = ", ".join(
@@ -209,22 +209,22 @@ def _kernel_line(name: str, *, fused: str = "false") -> str:
     )
     return (
         f"HloModule m, is_scheduled=true\n\nENTRY %e () -> bf16[] {{\n{arrays}  ROOT %{name}.1 = "
-        "bf16[2,8,4096,128]{3,2,1,0} custom-call(%q, %k, %v), "
+        f"({', '.join(['bf16[2,8,4096,128]{3,2,1,0}'] * num_gradients)}) custom-call(%q, %k, %v), "
         'custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={"x":"{'
-        f'{sizes}, \\"use_fused_bwd_kernel\\": {fused}}}"}}}}\n}}\n'
+        f'{sizes}}}"}}}}\n}}\n'
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "fused", "products"),
+    ("name", "num_gradients", "products"),
     [
-        ("splash_mha_fwd_segmented_residuals", "false", 2),
-        ("splash_mha_dkv_segmented_no_residuals", "false", 4),
-        ("splash_mha_dkv_segmented_no_residuals", "true", 5),
+        ("splash_mha_fwd_segmented_residuals", 1, 2),
+        ("splash_mha_dkv_segmented_no_residuals", 2, 4),
+        ("splash_mha_dkv_segmented_no_residuals", 3, 5),
     ],
 )
-def test_an_attention_kernel_works_on_the_blocks_below_the_diagonal(name, fused, products):
-    entry = parse_program(_kernel_line(name, fused=fused)).entry
+def test_an_attention_kernel_works_on_the_blocks_below_the_diagonal(name, num_gradients, products):
+    entry = parse_program(_kernel_line(name, num_gradients=num_gradients)).entry
     kernel = attention_kernel(entry, entry.root)
     assert kernel is not None
     blocks = 4096 // 512

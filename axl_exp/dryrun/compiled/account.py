@@ -79,7 +79,7 @@ def account(
     offload_bytes = 0
     if program is not None:
         run = list(executions(program))
-        network = Network(hardware.chip, coords=hardware.coords, parts=hardware.parts)
+        network = Network(hardware.chip, coords=hardware.coords, parts=list(hardware.parts))
         costs = Costs(program, hardware.chip)
         flops, kernel_flops = _flops(costs, run)
         offload_bytes = sum(each.times * host_copy_bytes(each.instruction) for each in run)

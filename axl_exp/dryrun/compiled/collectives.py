@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from axl_exp.dryrun.compiled.groups import Groups, groups_of
-from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
+from axl_exp.dryrun.compiled.hlo import Array, Computation, HloTextError, Instruction
 
 _KINDS = (
     "all-gather",
@@ -17,6 +18,8 @@ _KINDS = (
     "collective-broadcast",
 )
 
+_TRANSFER = re.compile(r'_xla_(?:megascale|host_transfer)_(\w+)="([^"]*)"')
+
 
 @dataclasses.dataclass(frozen=True)
 class Communication:
@@ -26,6 +29,11 @@ class Communication:
     groups: Groups
     num_bytes: int
     """Of the larger of input and output on a device, elements alone."""
+    num_slices: int = 1
+    """Above 1 where it is between slices, each device with those at its place in the others; of
+    `groups` there are none then."""
+    rendezvous: str = ""
+    """Joins the two halves of a transfer between slices: what is sent, and what is received."""
 
 
 def communication_of(
@@ -40,6 +48,8 @@ def communication_of(
         HloTextError: Its groups are not understood.
     """
     opcode = instruction.opcode
+    if opcode in ("send", "recv"):
+        return _between_slices(instruction)
     kind = opcode.removesuffix("-start")
     if kind not in _KINDS:
         return None
@@ -55,6 +65,32 @@ def communication_of(
     if kind == "all-reduce" and _is_sliced(where, instruction):
         kind = "reduce-scatter"
     return Communication(kind, groups, max(incoming, outgoing))
+
+
+def _between_slices(instruction: Instruction) -> Communication | None:
+    """Return a transfer that libtpu gives to its runtime for several slices (megascale)."""
+    fields = dict(
+        re.findall(r'_xla_(?:megascale|host_transfer)_(\w+)="([^"]*)"', instruction.attributes)
+    )
+    if "transfer_type" not in fields:
+        return None
+    kind = fields["transfer_type"].lower().replace("_", "-")
+    slices = re.match(r"\{([^}]*)\}", fields.get("target", ""))
+    if kind not in _KINDS or not slices or not fields.get("rendezvous"):
+        raise HloTextError(f"compiled program: {instruction.name} is an unknown transfer: {fields}")
+    num_slices = sum(_count(part) for part in slices[1].split(","))
+    num_bytes = max(array.num_bytes for array in instruction.arrays)
+    if kind == "all-gather" and instruction.opcode == "send":
+        num_bytes *= num_slices
+    return Communication(kind, (), num_bytes, num_slices, fields["rendezvous"])
+
+
+def _count(part: str) -> int:
+    """Return how many numbers `3` or `0:3` are."""
+    first, _, last = part.partition(":")
+    if not first.isdigit() or (last and not last.isdigit()):
+        raise HloTextError(f"compiled program: unknown numbers of slices: {part[:40]}")
+    return int(last) - int(first) + 1 if last else 1
 
 
 def _outgoing_bytes(instruction: Instruction, incoming: int) -> int:

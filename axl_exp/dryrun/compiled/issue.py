@@ -2,7 +2,8 @@
 
 A collective is issued as one instruction that waits; as a start and its `-done`; or, on a TPU, as a
 chain of fusions of one `chain_id`: the first starts it, those between compute while it goes on, the
-last awaits it. Each of a chain holds a copy of the same collective.
+last awaits it. Each of a chain holds a copy of the same collective. Between slices it is a `send`
+and a `recv` of one rendezvous.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def issues_of(program: Program, where: Computation) -> dict[str, Issue]:
         if instruction.opcode.endswith(("-done", "-update")):
             begun = issues.get(instruction.operands[0]) if instruction.operands else None
             if begun is not None:
-                is_done = instruction.opcode.endswith("-done")
+                # What is sent is over where it is received.
+                is_done = instruction.opcode.endswith("-done") and instruction.opcode != "send-done"
                 phase: Phase = "done" if is_done else "during"
                 issues[name] = dataclasses.replace(begun, phase=phase)
             continue
@@ -51,6 +53,10 @@ def issues_of(program: Program, where: Computation) -> dict[str, Issue]:
         if found is None:
             continue
         communication, source = found
+        if communication.rendezvous:
+            phase = "start" if instruction.opcode == "send" else "during"
+            issues[name] = Issue(phase, communication.rendezvous, communication, source)
+            continue
         chain = re.search(r'chain_id="([^"]*)"', source.attributes)
         if chain:
             key = f"{chain[1]} {source.attribute('channel_id')}"

@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 
+from axl_exp.dryrun.compiled.collectives import Communication
 from axl_exp.dryrun.compiled.groups import Groups
 from axl_exp.mesh.hardware import Chip
 
@@ -27,6 +28,7 @@ _HOP_SECONDS = 1e-6
 
 Wire = tuple[int, int, int]
 """Chip, dim and direction."""
+_NETWORK: Wire = (-1, 0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Network:
         chip: Chip,
         *,
         coords: Sequence[tuple[int, ...]],
-        parts: Sequence[int],
+        parts: list[int],
     ):
         """Describe the places of the partitions.
 
@@ -63,6 +65,12 @@ class Network:
         num_dims = len(coords[0])
         self._grid = tuple(max(c[dim] for c in coords) + 1 for dim in range(num_dims))
         self.is_tpu = chip.ici is not None
+
+    def transfer_of(self, what: Communication) -> Transfer:
+        """Return what a collective does to the wires."""
+        if what.num_slices > 1:
+            return self.between_slices(what.kind, what.num_slices, num_bytes=what.num_bytes)
+        return self.transfer(what.kind, self.global_groups(what), num_bytes=what.num_bytes)
 
     def transfer(self, kind: str, groups: Groups, *, num_bytes: int) -> Transfer:
         """Return how long a collective of `num_bytes` takes, the larger of its input and output.
@@ -85,6 +93,28 @@ class Network:
         outer_bytes = num_bytes / inner_size * (num_parts - 1) / num_parts
         seconds += rounds * outer_bytes / self._network_bytes_per_second
         return Transfer(seconds, "dcn" if self.is_tpu else "network", None)
+
+    def between_slices(self, kind: str, num_slices: int, *, num_bytes: int) -> Transfer:
+        """Return how long a collective of each device with its like in other slices takes."""
+        rounds = 2 if kind == "all-reduce" else 1
+        moved = rounds * num_bytes * (num_slices - 1) / num_slices
+        return Transfer(moved / self._network_bytes_per_second, "dcn", frozenset({_NETWORK}))
+
+    def global_groups(self, what: Communication) -> Groups:
+        """Return the groups of a collective in partitions of the whole mesh.
+
+        A program for several slices is one slice's: it numbers the partitions of that slice alone.
+        """
+        by_part: dict[int, list[int]] = {}
+        for partition, part in enumerate(self._parts):
+            by_part.setdefault(part, []).append(partition)
+        if what.num_slices > 1:
+            return tuple(zip(*by_part.values(), strict=True))
+        own = next(iter(by_part.values())) if self._is_local(what) else range(len(self._parts))
+        return tuple(tuple(own[member] for member in group) for group in what.groups)
+
+    def _is_local(self, what: Communication) -> bool:
+        return self.is_tpu and max(map(max, what.groups)) < self._parts.count(self._parts[0])
 
     @property
     def _network_bytes_per_second(self) -> float:

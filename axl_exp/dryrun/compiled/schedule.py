@@ -130,10 +130,8 @@ class Schedule:
     def _communicate(
         self, clock: _Clock, where: Computation, instruction: Instruction, issue: Issue
     ) -> None:
-        what = issue.communication
         if issue.phase in ("whole", "start"):
-            transfer = self.network.transfer(what.kind, what.groups, num_bytes=what.num_bytes)
-            clock.start(issue.key, transfer)
+            clock.start(issue.key, self.network.transfer_of(issue.communication))
         if instruction.opcode == "fusion" and issue.phase != "whole":
             clock.compute_for(self.compute_seconds(where, instruction))
         if issue.phase in ("whole", "done"):
@@ -160,7 +158,7 @@ def _is_on_host(array: Array) -> bool:
 
 
 def _share_wires(one: Transfer, other: Transfer) -> bool:
-    if "host" in (one.link, other.link):
+    if {"host", "dcn"} & {one.link, other.link}:
         return one.link == other.link
     if one.wires is None or other.wires is None:
         return True

@@ -53,8 +53,8 @@ def sum_traffic(
     sums: dict[tuple[str, tuple[str, ...], str, str], tuple[int, int, float]] = {}
     for each in traffic:
         what = each.communication
-        transfer = network.transfer(what.kind, what.groups, num_bytes=what.num_bytes)
-        axes = axes_of(what.groups, axis_sizes=axis_sizes)
+        transfer = network.transfer_of(what)
+        axes = axes_of(network.global_groups(what), axis_sizes=axis_sizes)
         key = (what.kind, axes, transfer.link, owners.owner(each.source))
         count, num_bytes, seconds = sums.get(key, (0, 0, 0.0))
         sums[key] = (

@@ -185,6 +185,38 @@ def test_a_chain_of_fusions_is_one_communication_hidden_by_those_between():
     assert times.total == pytest.approx(max(alone, 15_000 / 1.5e9))
 
 
+def test_a_transfer_between_slices_is_over_where_it_is_received():
+    said = (
+        'is_host_transfer=true, frontend_attributes={_xla_host_transfer_rendezvous="r1",'
+        '_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}'
+    )
+    program = parse_program(f"""HloModule m, is_scheduled=true, num_partitions=4
+
+ENTRY %e () -> f32[1000] {{
+  %p = f32[1000]{{0}} parameter(0)
+  %t = token[] after-all()
+  %send = (f32[1000]{{0}}, u32[], token[]) send(%p, %t), channel_id=1, {said}
+  %recv = (f32[1000]{{0}}, u32[], token[]) recv(%t), channel_id=2, {said}
+  %gone = token[] send-done(%send), channel_id=1, is_host_transfer=true
+  %here = (f32[1000]{{0}}, token[]) recv-done(%recv), channel_id=2, is_host_transfer=true
+  ROOT %sum = f32[1000]{{0}} get-tuple-element(%here), index=0
+}}
+""")
+    network = _grid(2, 2, num_slices=2)
+    (only,) = sum_traffic(
+        traffic_of(program, executions(program)),
+        network=network,
+        owners=Owners({}),
+        axis_sizes={"data": 2, "fsdp": 4},
+    )
+    assert (only.kind, only.mesh_axes, only.link) == ("all-reduce", ("data",), "dcn")
+    assert (only.count, only.num_bytes) == (1, 4000)
+    times = Schedule(program, network, Costs(program, V5E).seconds, 1.0).step_times()
+    # Half is sent and half comes back: twice (s - 1) / s of it.
+    alone = 4000 / (0.9 * V5E.network_bytes_per_second)
+    assert times.exposed == {"dcn": pytest.approx(alone)}
+
+
 def test_copies_to_the_host_take_its_link():
     text = """HloModule m, is_scheduled=true
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
+_NUMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
 RULES = (
-    single_host_rule("gpu-.*-[1248]"),
     # Published, for p5, p4de and a3 machines: parameters are split within a node.
     MeshRule(
         selector="gpu-(h100|a100)-(256|512|1024)",
         configs=f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)), LimitTokensPerDevice(16384)),
         golden_selectors=("gpu-h100-256",),
     ),
     # Published, for p5 and p4de machines.
     MeshRule(
         selector="gpu-(h100|a100)-(512|1024)",
         configs="fuji-70B-.*",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=128)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=128)), LimitTokensPerDevice(4096)),
         golden_selectors=("gpu-h100-512",),
     ),
     # Published, for a3 machines; on the larger numbers the rule above, for the same chip, comes
@@ -27,14 +30,18 @@ RULES = (
     MeshRule(
         selector="gpu-h100-256",
         configs="fuji-70B-.*",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=64)),),
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=64)),
+            SetFields({"model.decoder.transformer.layer.remat_spec.save": ""}),
+            LimitTokensPerDevice(8192),
+        ),
         golden_selectors=("gpu-h100-256",),
     ),
     # Published, for p5, p4de and a3 machines, and for p4d, whose A100 has 40 GB.
     MeshRule(
         selector="gpu-((h100|a100)-(64|128|256|512|1024)|a100-40gb-256)",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)), LimitTokensPerDevice(32768)),
         golden_selectors=("gpu-h100-64", "gpu-a100-40gb-256"),
     ),
     # Published, for p5, p4de and a3 machines: 0.92 s per step on 16 H100.
@@ -65,4 +72,74 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("gpu-h200-1024",),
     ),
+    *general_rules(
+        "gpu-a100-40gb",
+        _NUMBERS,
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B3, smallest=4, keeps_products=False),
+            Fit(configs=B7, smallest=8, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=64, model=4, keeps_products=False),
+            Fit(configs=B405, smallest=512, model=8, keeps_products=False),
+        ),
+        reviewed=False,
+    ),
+    *general_rules(
+        "gpu-a100",
+        _NUMBERS,
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B3, smallest=1, keeps_products=False),
+            Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
+            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+        ),
+        reviewed=False,
+    ),
+    *general_rules(
+        "gpu-h100",
+        _NUMBERS,
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B3, smallest=1, keeps_products=False),
+            Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
+            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+        ),
+    ),
+    *general_rules(
+        "gpu-h200",
+        _NUMBERS,
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B3, smallest=1, keeps_products=False),
+            Fit(configs=B7, smallest=2, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=16, keeps_products=False),
+            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+        ),
+        reviewed=False,
+    ),
+    *general_rules(
+        "gpu-b200",
+        _NUMBERS,
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B3, smallest=1, keeps_products=False),
+            Fit(configs=B7, smallest=2, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=16, keeps_products=False),
+            Fit(configs=B405, smallest=64, model=8, keeps_products=False),
+        ),
+        reviewed=False,
+    ),
+    single_host_rule("gpu-.*-[1248]"),
 )

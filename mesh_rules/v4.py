@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetMeshShape
+from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 RULES = (
@@ -11,14 +13,14 @@ RULES = (
     MeshRule(
         selector="tpu-v4-(1024|2048)",
         configs=f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), LimitTokensPerDevice(8192)),
         golden_selectors=("tpu-v4-1024",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v4-256",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(fsdp=-1)),),
+        modifiers=(SetMeshShape(MeshShape(fsdp=-1)), LimitTokensPerDevice(16384)),
         golden_selectors=("tpu-v4-256",),
     ),
     # Published.
@@ -34,6 +36,21 @@ RULES = (
         configs="gala-7B(-hybridnorm-alibi)?",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
         golden_selectors=("tpu-v4-1024",),
+    ),
+    *general_rules(
+        "tpu-v4",
+        (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
+        (
+            Fit(configs=TINY, smallest=8, max_tokens=16384),
+            Fit(configs=B1, smallest=8),
+            Fit(configs=B3, smallest=8, keeps_products=False),
+            Fit(configs=B7, smallest=16, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=16, largest=32, keeps_products=False),
+            Fit(configs=B70, smallest=128, largest=128, model=4, keeps_products=False),
+            Fit(configs=B70, smallest=256, keeps_products=False),
+            Fit(configs=B405, smallest=1024, model=8, keeps_products=False),
+        ),
+        cores=2,
     ),
     single_host_rule("tpu-v4-8"),
 )

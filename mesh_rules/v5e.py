@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
+from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 _REMAT = "model.decoder.transformer.layer.remat_spec"
@@ -30,8 +32,23 @@ RULES = (
     MeshRule(
         selector="tpu-v5e-256-2",
         configs=_FUJI_7B,
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), _OFFLOAD_PRODUCTS),
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=256)),
+            _OFFLOAD_PRODUCTS,
+            LimitTokensPerDevice(8192),
+        ),
         golden_selectors=("tpu-v5e-256-2",),
+    ),
+    # As published for two slices, since eight times the tokens of version 1 are too many to keep.
+    MeshRule(
+        selector="tpu-v5e-256-4",
+        configs=f"fuji-(7B|8B)-v3(-tiktoken)?{VARIANT}",
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=256)),
+            _OFFLOAD_PRODUCTS,
+            LimitTokensPerDevice(8192),
+        ),
+        golden_selectors=("tpu-v5e-256-4",),
     ),
     # Published: four slices, one sequence per chip, every product kept for the backward pass.
     MeshRule(
@@ -43,10 +60,10 @@ RULES = (
         ),
         golden_selectors=("tpu-v5e-256-4",),
     ),
-    # Published, as a step time of 14.4 s.
+    # Published, as a step time of 14.4 s. A sequence of version 3 is too long for one chip.
     MeshRule(
         selector="tpu-v5e-256-4",
-        configs="fuji-70B-.*",
+        configs=f"fuji-70B-v[12]{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), _OFFLOAD_PRODUCTS),
         golden_selectors=("tpu-v5e-256-4",),
     ),
@@ -54,7 +71,7 @@ RULES = (
     MeshRule(
         selector="tpu-v5e-256",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), LimitTokensPerDevice(8192)),
         golden_selectors=("tpu-v5e-256",),
     ),
     # Published, as a step time of 0.67 s.
@@ -82,8 +99,23 @@ RULES = (
     MeshRule(
         selector="tpu-v5e-256",
         configs="gala-7B(-hybridnorm-alibi)?",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=32)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=32)), LimitTokensPerDevice(4096)),
         golden_selectors=("tpu-v5e-256",),
+    ),
+    *general_rules(
+        "tpu-v5e",
+        (1, 4, 8, 16, 32, 64, 128, 256),
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=4),
+            Fit(configs=B3, smallest=8, keeps_products=False),
+            Fit(configs=B7, smallest=16, largest=16, model=4, keeps_products=False),
+            Fit(configs=B7, smallest=32, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=16, model=4, keeps_products=False),
+            Fit(configs=B70, smallest=128, model=4, keeps_products=False),
+            Fit(configs=B405, smallest=256, smallest_slices=8, model=8, keeps_products=False),
+        ),
+        max_slices=8,
     ),
     single_host_rule("tpu-v5e-[148]"),
 )

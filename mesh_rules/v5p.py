@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
+from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 RULES = (
-    single_host_rule("tpu-v5p-8"),
     # Published: every product is kept for the backward pass.
     MeshRule(
-        selector="tpu-v5p-.*",
+        selector="tpu-v5p-(128|256|512|1024|2048|4096)",
         configs=f"fuji-7B-v[123]{VARIANT}",
         modifiers=(
             SetMeshShape(MeshShape(data=-1, fsdp=64)),
             SetFields({"model.decoder.transformer.layer.remat_spec.save": ".*"}),
+            LimitTokensPerDevice(16384),
         ),
         golden_selectors=("tpu-v5p-1024",),
     ),
     # Published.
     MeshRule(
-        selector="tpu-v5p-.*",
+        selector="tpu-v5p-(16|32|64|128|256|512|1024|2048|4096)",
         configs=f"fuji-8B-v3-tiktoken{VARIANT}",
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
         golden_selectors=("tpu-v5p-1024",),
     ),
     # Published: the products that attention reads are kept; a layer's input waits on the host.
     MeshRule(
-        selector="tpu-v5p-.*",
-        configs="fuji-70B-.*",
+        selector="tpu-v5p-(128|256|512|1024|2048|4096)",
+        configs=f"fuji-70B-v[123]{VARIANT}",
         modifiers=(
             SetMeshShape(MeshShape(fsdp=-1)),
             SetFields(
@@ -70,4 +72,19 @@ RULES = (
         modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
         golden_selectors=("tpu-v5p-1024",),
     ),
+    *general_rules(
+        "tpu-v5p",
+        (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 12288),
+        (
+            Fit(configs=TINY, smallest=8, max_tokens=16384),
+            Fit(configs=B1, smallest=8),
+            Fit(configs=B3, smallest=8),
+            Fit(configs=B7, smallest=8, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=32, keeps_products=False),
+            Fit(configs=B70, smallest=64, keeps_products=False),
+            Fit(configs=B405, smallest=256, model=8, keeps_products=False),
+        ),
+        cores=2,
+    ),
+    single_host_rule("tpu-v5p-8"),
 )

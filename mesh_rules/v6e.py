@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from axl_exp.mesh import MeshRule, MeshShape, SetFields, SetMeshShape
+from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
+from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 _MESH = SetMeshShape(MeshShape(data=-1, fsdp=256))
@@ -30,7 +32,7 @@ RULES = (
         modifiers=(
             _MESH,
             _offload("[qkvo]_proj|context"),
-            SetFields({"accumulation_steps": 4}),
+            LimitTokensPerDevice(4096),
         ),
         golden_selectors=("tpu-v6e-256",),
     ),
@@ -40,6 +42,22 @@ RULES = (
         configs="fuji-70B-.*",
         modifiers=(_MESH, _offload("[qkv]_proj|input")),
         golden_selectors=("tpu-v6e-256-4",),
+    ),
+    *general_rules(
+        "tpu-v6e",
+        (1, 4, 8, 16, 32, 64, 128, 256),
+        (
+            Fit(configs=TINY, smallest=1, max_tokens=16384),
+            Fit(configs=B1, smallest=1, largest=1, keeps_products=False),
+            Fit(configs=B1, smallest=4),
+            Fit(configs=B3, smallest=4, keeps_products=False),
+            Fit(configs=B7, smallest=8, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=64, largest=64, model=4, keeps_products=False),
+            Fit(configs=B70, smallest=128, largest=128, keeps_products=False),
+            Fit(configs=B405, smallest=256, smallest_slices=2, model=8, keeps_products=False),
+        ),
+        max_slices=8,
     ),
     single_host_rule("tpu-v6e-[148]"),
 )

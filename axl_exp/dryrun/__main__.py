@@ -7,8 +7,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from axl_exp.cli import CommandParser, run_command, split_overrides
+
+if TYPE_CHECKING:
+    from axl_exp.config import Override
+    from axl_exp.dryrun.section import Section
 
 _EPILOG = """\
 levels:
@@ -57,25 +62,64 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dry_run(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
     from axl_exp.config import Override
+
+    changes = [Override(path, text) for path, text in overrides]
+    return _sweep(flags, changes) if flags.all else _single(flags, changes)
+
+
+def _single(flags: argparse.Namespace, changes: list[Override]) -> int:
     from axl_exp.dryrun.dry_run import dry_run
-    from axl_exp.dryrun.show import show
-    from axl_exp.report.terminal import make_console
+    from axl_exp.dryrun.progress import SweepProgress
+    from axl_exp.dryrun.show import sections_of
     from axl_exp.resolve import resolve
 
-    resolved = resolve(
-        flags.config,
-        selector=flags.mesh,
-        overrides=[Override(path, text) for path, text in overrides],
-        module=flags.module,
-    )
+    resolved = resolve(flags.config, selector=flags.mesh, overrides=changes, module=flags.module)
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    run = dry_run(resolved, level=flags.level)
-    if flags.json:
-        print(json.dumps(run.to_json(), indent=2))
-    else:
-        show(run, make_console())
+    with SweepProgress(total=1) as progress:
+        progress.say(f"{resolved.name} on {resolved.hardware}")
+        run = dry_run(resolved, level=flags.level, progress=progress.stage)
+    _tell(flags, run.to_json(), sections_of(run), title=f"{run.config} on {run.selector}")
     return 0 if run.fits else 1
+
+
+def _sweep(flags: argparse.Namespace, changes: list[Override]) -> int:
+    from axl_exp.dryrun.progress import SweepProgress
+    from axl_exp.dryrun.show import section_of_rows
+    from axl_exp.dryrun.sweep import find_pairs, sweep
+
+    pairs = find_pairs(config=flags.config, mesh=flags.mesh, module=flags.module)
+    rows = []
+    with SweepProgress(total=len(pairs)) as progress:
+        for row in sweep(
+            pairs,
+            overrides=changes,
+            module=flags.module,
+            level=flags.level,
+            say=progress.say,
+            progress=progress.stage,
+        ):
+            rows.append(row)
+            progress.advance()
+    told = [row.to_json() for row in rows]
+    _tell(flags, told, [section_of_rows(rows)], title="Dry runs")
+    return 0 if all(row.verdict == "fits" for row in rows) else 1
+
+
+def _tell(flags: argparse.Namespace, told: Any, sections: list[Section], *, title: str) -> None:
+    """Print what was found as the flags ask for it."""
+    from axl_exp.dryrun.section import as_html, as_markdown, print_sections
+    from axl_exp.report.terminal import make_console
+    from axl_exp.run.files import write_text
+
+    if flags.html is not None:
+        write_text(flags.html, as_html(sections, title=title))
+    if flags.json:
+        print(json.dumps(told, indent=2))
+    elif flags.md:
+        print(as_markdown(sections), end="")
+    else:
+        print_sections(sections, make_console())
 
 
 if __name__ == "__main__":

@@ -33,6 +33,17 @@ _VIEWS = {
     "transpose",
     "unstack",
 }
+# Of these, what has other bytes, or in another order.
+_REWRITES = {
+    "broadcast_in_dim",
+    "convert_element_type",
+    "rev",
+    "slice",
+    "split",
+    "transpose",
+    "unstack",
+}
+_LOOPS = {"scan", "while", "shard_map"}
 # Never computed on the fly.
 _ALONE = {
     "all_gather",
@@ -72,6 +83,8 @@ class Fusion:
                 if not value.is_constant:
                     self._readers.setdefault(value, []).append(op)
         self._outputs = set(program.outputs)
+        # What no memory holds as it is, nor in another layout.
+        self._on_the_fly: set[Value] = set()
         self.has_memory: set[Value] = set(program.inputs) - made
         self.roots: dict[Value, frozenset[Value]] = {
             v: frozenset([v] if v in self.has_memory else []) for v in program.inputs
@@ -106,14 +119,24 @@ class Fusion:
         if is_alone(op):
             return True
         readers = self._readers.get(value, [])
-        if op.name in _VIEWS:
-            # What is laid out anew is still the same memory, or that of a narrower type.
-            return value in self._outputs and not behind
-        if value in self._outputs or any(is_alone(r) and not _is_sum(r) for r in readers):
+        is_read_whole = value in self._outputs or any(
+            is_alone(reader) and not _is_sum(reader) for reader in readers
+        )
+        if is_view(op) and not any(source in self._on_the_fly for source in op.inputs):
+            # What is laid out anew is still the same memory; a loop or a kernel finds it as it is.
+            in_full = any(reader.name in _LOOPS or is_kernel(reader) for reader in readers)
+            return bool(behind) and in_full and op.name in _REWRITES
+        if is_read_whole:
             return True
+        self._on_the_fly.add(value)
+        if is_view(op):
+            return False
         # Read in several places: written once where that is less than what it comes from.
         large = [v for v in behind if 2 * self._bytes_of(v) >= self._bytes_of(value)]
-        return len(readers) > 1 and len(large) > 1
+        is_written = len(readers) > 1 and len(large) > 1
+        if is_written:
+            self._on_the_fly.discard(value)
+        return is_written
 
 
 def is_view(op: Op) -> bool:

@@ -119,10 +119,7 @@ def _dot_general(op: Op, specs, wanted, mesh):
     }
     moves = []
     if clash:
-        sizes = [
-            mesh.local_bytes(v, without(s, clash)) for v, s in zip(op.inputs, specs, strict=True)
-        ]
-        if sizes[1] <= sizes[0]:
+        if _keeps_left(op, specs, clash, wanted, mesh):
             moves.append(gathered(right, right_spec, clash, mesh))
             right_spec = without(right_spec, clash)
         else:
@@ -143,6 +140,21 @@ def _dot_general(op: Op, specs, wanted, mesh):
     )
     out_spec, after = summed(op.outputs[0], out_spec, tuple(partial), wanted, mesh)
     return [out_spec], [*moves, *after]
+
+
+def _keeps_left(op: Op, specs, clash: set[str], wanted: Spec | None, mesh: Mesh) -> bool:
+    """Whether the second operand is gathered where one mesh axis splits both in unlike ways.
+
+    That which splits the output as it is wanted stays; else the larger one.
+    """
+    if wanted is not None:
+        (left_contracted, _), (left_kept, _) = op.params["dimension_numbers"]
+        num_left = len(op.inputs[0].shape) - len(left_contracted)
+        left, right = used_axes(wanted[:num_left]), used_axes(wanted[num_left:])
+        if clash & (left | right) and not clash & used_axes(wanted[: len(left_kept)]):
+            return bool(clash & left)
+    sizes = [mesh.local_bytes(v, without(s, clash)) for v, s in zip(op.inputs, specs, strict=True)]
+    return sizes[1] <= sizes[0]
 
 
 def _constraint(op: Op, specs, wanted, mesh):

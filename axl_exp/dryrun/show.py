@@ -1,87 +1,87 @@
-"""One dry run for people: tables in a terminal, the same text in a pipe."""
+"""Dry runs in words: the sections of one, and the table of many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from rich.console import Console
-from rich.text import Text
+from collections.abc import Iterator, Sequence
 
 from axl_exp.dryrun.dry_run import DryRun
-from axl_exp.dryrun.facts import MemoryPlan, ParamLayout, PlanFacts
-from axl_exp.report.terminal import make_facts, make_table
+from axl_exp.dryrun.facts import ParamLayout, PlanFacts
+from axl_exp.dryrun.section import Section
+from axl_exp.dryrun.show_compiled import (
+    compiled_cells,
+    compiled_sections,
+    compiled_verdict,
+)
+from axl_exp.dryrun.sweep import Row
 from axl_exp.report.text import format_bytes, format_number, format_seconds
 
 
-def show(run: DryRun, console: Console) -> None:
-    """Print everything that `run` tells; parameters that lie alike share a line."""
+def sections_of(run: DryRun) -> list[Section]:
+    """Return everything that `run` tells; parameters that lie alike share a line."""
     plan = run.plan
-    console.print(f"{run.config} on {run.selector}", style="bold")
-    console.print(make_facts(_facts(run)))
-    console.print()
-    console.print(_params_table(plan))
-    console.print()
-    console.print(_memory_table(plan))
+    sections = [
+        Section(f"{run.config} on {run.selector}", ("", ""), list(_facts(run))),
+        _params_section(plan),
+        _memory_section(plan),
+    ]
     if plan.collectives:
-        console.print()
-        console.print(_collectives_table(plan))
+        sections.append(_collectives_section(plan))
     if plan.roofline is not None:
-        console.print()
-        console.print(make_facts(_time_facts(plan)))
-    console.print()
-    console.print(verdict(run))
+        sections.append(Section("", ("time, everything at its peak", ""), list(_times(plan))))
+    if run.compiled is not None:
+        sections += compiled_sections(run.compiled)
+    return [*sections, Section(after=verdict(run))]
 
 
-def verdict(run: DryRun) -> Text:
+def verdict(run: DryRun) -> str:
     """Return one line: whether it fits, and with how much to spare."""
+    if run.compiled is not None:
+        return compiled_verdict(run.compiled.memory, planned=run.plan.memory.total_bytes)
     memory = run.plan.memory
-    if memory.available_bytes is None or memory.headroom_bytes is None:
-        return Text(f"needs {format_bytes(memory.total_bytes)} per device")
-    share = 100 * memory.total_bytes / memory.available_bytes
-    if memory.fits:
-        words = (
-            f"fits: {format_bytes(memory.total_bytes)} of {format_bytes(memory.available_bytes)} "
-            f"per device, {100 - share:.0f} % to spare (planned, not compiled)"
-        )
-        return Text(words, style="bold green")
-    words = (
-        f"does not fit: {format_bytes(memory.total_bytes)} of "
-        f"{format_bytes(memory.available_bytes)} per device (planned, not compiled)"
-    )
-    return Text(words, style="bold red")
+    needs = format_bytes(memory.total_bytes)
+    if memory.available_bytes is None:
+        return f"needs {needs} per device, by plan"
+    of = f"{needs} of {format_bytes(memory.available_bytes)} per device"
+    if not memory.fits:
+        return f"does not fit: {of}, by plan"
+    spare = 100 * (1 - memory.total_bytes / memory.available_bytes)
+    return f"fits: {of}, {spare:.0f} % to spare, by plan"
 
 
 def _facts(run: DryRun) -> Iterator[tuple[str, str]]:
     plan = run.plan
     rows, positions = plan.batch
     here = plan.batch_per_device
-    yield "mesh", f"{plan.mesh}, {plan.num_devices:,} devices"
+    yield "mesh", f"{plan.mesh}: {plan.num_devices:,} devices"
     yield "batch", f"{rows:,} x {positions:,} tokens, {here[0]:,} x {here[1]:,} per device"
     if plan.accumulation_steps > 1:
-        yield "accumulation", f"{plan.accumulation_steps} parts"
+        yield "accumulation", f"in {plan.accumulation_steps} parts"
     yield "rule", run.rule
 
 
-def _params_table(plan: PlanFacts):
+def _params_section(plan: PlanFacts) -> Section:
     rows = []
     for layouts in _alike(plan.params):
         first = layouts[0]
         more = f" and {len(layouts) - 1} more" if len(layouts) > 1 else ""
+        dims = zip(first.logical_axes, first.shape, first.mesh_axes, strict=True)
         rows.append(
             (
-                f"{first.path}{more}",
+                f"{_short(first.path)}{more}",
                 " ".join(
                     f"{name}={size}" + (f"/{'*'.join(axes)}" if axes else "")
-                    for name, size, axes in zip(
-                        first.logical_axes, first.shape, first.mesh_axes, strict=True
-                    )
+                    for name, size, axes in dims
                 ),
                 format_bytes(sum(layout.bytes_per_device for layout in layouts)),
             )
         )
-    return make_table(
-        "parameter", "dims, and the axes that split them", "per device", rows=rows, right=(2,)
-    )
+    headers = ("parameter", "dims, and the axes that split them", "per device")
+    return Section("", headers, rows, right=(2,))
+
+
+def _short(path: str) -> str:
+    """The end of a path, which says what a parameter is: `linear2/weight`."""
+    return "/".join(path.split("/")[-2:])
 
 
 def _alike(params: tuple[ParamLayout, ...]) -> list[list[ParamLayout]]:
@@ -93,9 +93,9 @@ def _alike(params: tuple[ParamLayout, ...]) -> list[list[ParamLayout]]:
     return list(groups.values())
 
 
-def memory_rows(memory: MemoryPlan) -> list[tuple[str, int]]:
-    """Return the parts of the memory in words, with their bytes."""
-    rows = [
+def _memory_section(plan: PlanFacts) -> Section:
+    memory = plan.memory
+    parts = [
         ("parameters", memory.params_bytes),
         ("optimizer state", memory.opt_state_bytes),
         ("gradients", memory.gradients_bytes),
@@ -103,21 +103,15 @@ def memory_rows(memory: MemoryPlan) -> list[tuple[str, int]]:
         ("at work", memory.working_bytes),
         ("together", memory.total_bytes),
     ]
-    return rows + ([("on the host", memory.host_bytes)] if memory.host_bytes else [])
+    if memory.host_bytes:
+        parts.append(("in the memory of the host", memory.host_bytes))
+    rows = [(name, format_bytes(size)) for name, size in parts]
+    rows += [(f"  {what}", format_bytes(size)) for what, size in plan.largest]
+    headers = ("memory at its fullest, and the largest arrays there", "per device")
+    return Section("", headers, rows, right=(1,))
 
 
-def _memory_table(plan: PlanFacts):
-    rows = [(name, format_bytes(size)) for name, size in memory_rows(plan.memory)]
-    rows += [(f"  {what}", format_bytes(size)) for what, size in plan.largest if size]
-    return make_table(
-        "memory of a device at its fullest; the largest arrays there",
-        "",
-        rows=rows,
-        right=(1,),
-    )
-
-
-def _collectives_table(plan: PlanFacts):
+def _collectives_section(plan: PlanFacts) -> Section:
     rows = [
         (
             c.kind,
@@ -129,29 +123,54 @@ def _collectives_table(plan: PlanFacts):
         )
         for c in plan.collectives
     ]
-    return make_table(
-        "sent per step", "axes", "link", "times", "bytes", "at least", rows=rows, right=(3, 4, 5)
-    )
+    headers = ("sent per step", "along", "over", "times", "bytes", "at least")
+    return Section("", headers, rows, right=(3, 4, 5))
 
 
-def _time_facts(plan: PlanFacts) -> Iterator[tuple[str, str]]:
+def _times(plan: PlanFacts) -> Iterator[tuple[str, str]]:
     roofline = plan.roofline
     assert roofline is not None
     for name, seconds in roofline.seconds.items():
-        yield f"{name} at its peak", format_seconds(seconds)
-    yield (
-        "no step is shorter than",
-        (
-            f"{format_seconds(roofline.step_seconds)}, bound by {roofline.bound_by}: each "
-            "operation by its products or its memory, the network meanwhile"
-        ),
-    )
-    yield (
-        "that would be",
-        (
-            f"{format_number(round(roofline.tokens_per_second_per_device))} tokens/s per device, "
-            f"{100 * roofline.mfu:.1f} % MFU"
-        ),
-    )
+        yield name, format_seconds(seconds)
+    step = format_seconds(roofline.step_seconds)
+    yield "a step, at least", f"{step}, bound by {roofline.bound_by}"
+    tokens = format_number(round(roofline.tokens_per_second_per_device))
+    yield "that is", f"{tokens} tokens/s per device, {100 * roofline.mfu:.1f} % MFU"
     executed = plan.executed_flops / plan.model_flops
-    yield "products", f"{executed:.2f} times the model's (causal), what is recomputed included"
+    yield "products", f"{executed:.2f} times the model's (causal), what is computed again included"
+
+
+_SWEEP_HEADERS = ("config", "hardware", "verdict", "needs", "of", "step", "MFU", "bound by")
+
+
+def section_of_rows(rows: Sequence[Row]) -> Section:
+    """Return the table of a sweep, and how many fit."""
+    counts = {v: sum(row.verdict == v for row in rows) for v in ("fits", "does not fit", "error")}
+    told = [f"{counts['fits']} of {len(rows)} fit"]
+    told += [f"{counts['does not fit']} do not"] if counts["does not fit"] else []
+    told += [f"{counts['error']} cannot be laid out"] if counts["error"] else []
+    return Section(
+        headers=_SWEEP_HEADERS,
+        rows=[_sweep_cells(row) for row in rows],
+        right=(3, 4, 5, 6),
+        after=", ".join(told) + ". Bytes are per device; no step is shorter than its time here.",
+    )
+
+
+def _sweep_cells(row: Row) -> tuple[str, ...]:
+    """The texts of one row; what is not known is empty."""
+    if row.run is None:
+        return (row.config, row.selector, row.verdict, "", "", "", "", row.error)
+    if row.run.compiled is not None:
+        return (row.config, row.selector, row.verdict, *compiled_cells(row.run.compiled))
+    memory, roofline = row.run.plan.memory, row.run.plan.roofline
+    return (
+        row.config,
+        row.selector,
+        row.verdict,
+        format_bytes(memory.total_bytes),
+        "" if memory.available_bytes is None else format_bytes(memory.available_bytes),
+        "" if roofline is None else format_seconds(roofline.step_seconds),
+        "" if roofline is None else f"{100 * roofline.mfu:.0f} %",
+        "" if roofline is None else roofline.bound_by,
+    )

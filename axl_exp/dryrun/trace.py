@@ -13,7 +13,7 @@ from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
 from axl_exp.dryrun.program import Program, read_program
 from axl_exp.mesh import HardwareSelector, axis_sizes
 from axl_exp.model import FlopsPerToken, flops_per_token
-from axl_exp.model.sharding import partition_spec
+from axl_exp.model.sharding import check_divides, partition_spec
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state
 from axl_exp.train.step import make_train_step
 from axl_exp.train.trainer import BATCH_KEYS
@@ -66,6 +66,9 @@ def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
         accumulation_steps=cfg.accumulation_steps,
     )
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
+    spec = partition_spec(("batch", "sequence"), model.axis_rules)
+    of_part = f"one of {cfg.accumulation_steps} parts (accumulation_steps) of the batch"
+    check_divides(of_part, (rows // cfg.accumulation_steps, positions), spec, mesh.shape)
     leaf = jax.ShapeDtypeStruct((rows, positions), jnp.int32)
     batch = dict.fromkeys(BATCH_KEYS, leaf)
     with jax.sharding.use_abstract_mesh(mesh), as_if_cudnn_were_here():
@@ -73,7 +76,7 @@ def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
     return TracedStep(
         program=read_program(jaxpr),
         state=state,
-        batch_spec=partition_spec(("batch", "sequence"), model.axis_rules),
+        batch_spec=spec,
         num_batch_leaves=len(BATCH_KEYS),
         model=model,
         flops_per_token=flops_per_token(cfg.model, sequence_length=positions),

@@ -15,6 +15,7 @@ from axl_exp.config.views import configs_in
 from axl_exp.mesh import (
     CHIPS,
     HardwareSelector,
+    LimitTokensPerDevice,
     MeshRule,
     SetFields,
     SetMeshShape,
@@ -105,8 +106,9 @@ def _lint_modifiers(
         for number, modify in enumerate(rule.modifiers, start=1)
         for name, part in _parts(modify)
     ]
-    # A rule says its mesh even where that is the recipe's: the recipe may change.
-    idle = {i for i, part in enumerate(parts) if not isinstance(part[2], SetMeshShape)}
+    # A rule says its mesh, and a limit, even where a recipe keeps them already: it may change.
+    stated = (SetMeshShape, LimitTokensPerDevice)
+    idle = {i for i, part in enumerate(parts) if not isinstance(part[2], stated)}
     overwritten: set[tuple[int, int, str]] | None = None
     for cfg, hardware in cases:
         found, text = set(), flatten(cfg)

@@ -2,8 +2,21 @@
 
 from axl_exp.mesh.axes import BATCH_AXES, MESH_AXES
 from axl_exp.mesh.hardware import CHIPS, Chip, chip_of_device_kind, find_chip
-from axl_exp.mesh.modifiers import LimitFields, SetBatchPerDevice, SetFields, SetMeshShape
-from axl_exp.mesh.rules import MeshModifier, MeshRule, NoMeshRuleError, apply_rule, select_rule
+from axl_exp.mesh.modifiers import (
+    LimitFields,
+    LimitTokensPerDevice,
+    SetBatchPerDevice,
+    SetFields,
+    SetMeshShape,
+)
+from axl_exp.mesh.rules import (
+    MeshModifier,
+    MeshRule,
+    NoMeshRuleError,
+    TooSmallError,
+    apply_rule,
+    select_rule,
+)
 from axl_exp.mesh.selector import (
     HardwareSelector,
     UnknownHardwareError,
@@ -31,6 +44,7 @@ __all__ = [
     "HardwareSelector",
     "HybridMeshShape",
     "LimitFields",
+    "LimitTokensPerDevice",
     "MeshModifier",
     "MeshRule",
     "MeshShape",
@@ -39,6 +53,7 @@ __all__ = [
     "SetBatchPerDevice",
     "SetFields",
     "SetMeshShape",
+    "TooSmallError",
     "UnknownHardwareError",
     "apply_rule",
     "axis_sizes",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from axl_exp.config import ConfigBase
 from axl_exp.mesh.selector import HardwareSelector
-from axl_exp.mesh.shape import AnyMeshShape
+from axl_exp.mesh.shape import AnyMeshShape, axis_sizes, infer_mesh_shape, num_batch_shards
 
 C = TypeVar("C", bound=ConfigBase)
 
@@ -69,6 +69,31 @@ class SetBatchPerDevice:
         batch_size = self.num_examples * hardware.num_devices
         cfg.set_recursively(["input", "global_batch_size"], value=batch_size)
         return cfg
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitTokensPerDevice:
+    """Take the batch in the fewest parts of which no device has more than `max_tokens` tokens.
+
+    A device has at least one sequence of a part, or its share of one. Comes after the mesh shape.
+    """
+
+    max_tokens: int
+
+    def __call__(self, cfg: C, *, hardware: HardwareSelector) -> C:
+        fields: Any = cfg
+        shape = infer_mesh_shape(
+            fields.mesh_shape, num_devices=hardware.num_devices, num_slices=hardware.num_slices
+        )
+        num_rows = fields.input.global_batch_size // num_batch_shards(shape)
+        tokens_per_row = fields.input.max_sequence_length // axis_sizes(shape)["seq"]
+        num_parts = next(
+            n
+            for n in range(1, max(num_rows, 1) + 1)
+            if n >= num_rows
+            or (num_rows % n == 0 and num_rows // n * tokens_per_row <= self.max_tokens)
+        )
+        return cfg.clone(accumulation_steps=num_parts)
 
 
 def _expand(cfg: ConfigBase, path: str) -> list[list[str]]:

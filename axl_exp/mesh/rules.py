@@ -20,6 +20,10 @@ class NoMeshRuleError(UserError):
     """No rule is written for this config on this hardware."""
 
 
+class TooSmallError(UserError):
+    """A config that no setting makes fit on the hardware."""
+
+
 class MeshModifier(Protocol):
     """A pure change of a trainer config for a hardware: config in, changed copy out."""
 
@@ -43,6 +47,13 @@ class MeshRule:
     """The selectors whose resolved text is reviewed in `configs_golden/`: the sizes that the rule
     was written for. Each must match `selector`."""
 
+    planned_selectors: tuple[str, ...] = ()
+    """Further selectors that a sweep of dry runs takes in."""
+
+    smallest: str = ""
+    """Where nothing makes the config fit: the smallest selector of this chip on which it does, or
+    in words that there is none. Such a rule has no modifiers, and a launch stops with it."""
+
     note: str = ""
     """One sentence that a launch prints loudly: what is not as the recipe says."""
 
@@ -53,9 +64,9 @@ class MeshRule:
         caller = sys._getframe(2)  # Over this method and the generated __init__.
         module = caller.f_globals["__name__"].replace(".", "/")
         object.__setattr__(self, "defined_at", f"{module}.py:{caller.f_lineno}")
-        for text in self.golden_selectors:
+        for text in (*self.golden_selectors, *self.planned_selectors):
             if not re.fullmatch(self.selector, text):
-                raise ValueError(f"golden selector {text} does not match its rule {self.selector}")
+                raise ValueError(f"selector {text} does not match its rule {self.selector}")
 
     def matches(self, *, selector: str, config: str) -> bool:
         """Return whether both patterns match in full."""
@@ -73,11 +84,17 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
         config: A config name, such as `fuji-7B-v2`.
 
     Raises:
+        TooSmallError: The rule says that nothing makes the config fit.
         NoMeshRuleError: No rule matches. The message lists what was tried for this config; there
             is no silent default, since a run on the wrong mesh costs more than a failed launch.
     """
     for rule in rules:
         if rule.matches(selector=selector, config=config):
+            if rule.smallest:
+                raise TooSmallError(
+                    f"{config} does not fit on {selector} at any setting; the smallest that does: "
+                    f"{rule.smallest} ({rule.defined_at})."
+                )
             return rule
     tried = dict.fromkeys(r.selector for r in rules if re.fullmatch(r.configs, config))
     raise NoMeshRuleError(

@@ -1,0 +1,54 @@
+"""What a person sees while dry runs go on: a line that moves, on a terminal alone."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from axl_exp.report.terminal import make_console
+from axl_exp.report.text import printable
+
+
+class SweepProgress:
+    """Tells on stderr how far a sweep is. A context manager around it; silent in a pipe."""
+
+    def __init__(self, *, total: int):
+        self._bar = Progress(
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=make_console(sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._what = ""
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, what: str) -> None:
+        """Show what is being done."""
+        self._what = printable(what)
+        self._bar.update(self._task, description=self._what)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Show where the compiler is."""
+        self._bar.update(self._task, description=f"{self._what}: {stage}, {seconds:.0f} s")
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)

@@ -1,0 +1,104 @@
+"""Many dry runs: every config on every hardware that its rules are written for."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from axl_exp.config import Override
+from axl_exp.dryrun.dry_run import DryRun, Level, dry_run
+from axl_exp.errors import UserError
+from axl_exp.mesh import MeshRule, select_rule
+from axl_exp.registry import list_configs, load_mesh_rules
+from axl_exp.resolve import resolve
+
+
+class NothingToSweepError(UserError):
+    """No config or no hardware matches."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What came of one config on one hardware: a dry run, or why there is none."""
+
+    config: str
+    selector: str
+    run: DryRun | None
+    error: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`fits`, `does not fit` or `error`."""
+        if self.run is None:
+            return "error"
+        return "fits" if self.run.fits else "does not fit"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this as plain JSON values."""
+        if self.run is None:
+            return {"config": self.config, "selector": self.selector, "error": self.error}
+        return self.run.to_json()
+
+
+def swept_selectors(rules: Sequence[MeshRule], *, config: str) -> list[str]:
+    """Return the selectors that the rules of `config` are written for, those of CPUs left out."""
+    return sorted(
+        selector
+        for rule in rules
+        if re.fullmatch(rule.configs, config)
+        for selector in (*rule.golden_selectors, *rule.planned_selectors)
+        if not selector.startswith("cpu-")
+        and select_rule(rules, selector=selector, config=config) is rule
+    )
+
+
+def find_pairs(
+    *, config: str | None, mesh: str | None, module: str | None
+) -> list[tuple[str, str]]:
+    """Return the (config, selector) pairs that two globs ask for.
+
+    A selector without `*`, `?` or `[` is taken as it is, on every config of the glob.
+
+    Raises:
+        NothingToSweepError: There is none.
+    """
+    rules = load_mesh_rules(module=module)
+    configs = [n for n in list_configs(module=module) if fnmatch.fnmatch(n, config or "*")]
+    if not configs:
+        raise NothingToSweepError(f"No config matches --config={config}.")
+    if mesh and not set(mesh) & set("*?["):
+        return [(name, mesh) for name in configs]
+    pairs = [
+        (name, selector)
+        for name in configs
+        for selector in swept_selectors(rules, config=name)
+        if fnmatch.fnmatch(selector, mesh or "*")
+    ]
+    if not pairs:
+        raise NothingToSweepError(
+            f"No rule of {config or 'any config'} is written for hardware like {mesh!r}; a "
+            "selector without * is tried as it is."
+        )
+    return pairs
+
+
+def sweep(
+    pairs: Sequence[tuple[str, str]],
+    *,
+    overrides: Sequence[Override] = (),
+    module: str | None = None,
+    level: Level = "plan",
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Iterator[Row]:
+    """Yield the row of every pair; what is wrong with one does not stop the others."""
+    for name, selector in pairs:
+        say(f"{name} on {selector}")
+        try:
+            resolved = resolve(name, selector=selector, overrides=overrides, module=module)
+            yield Row(name, selector, dry_run(resolved, level=level, progress=progress))
+        except UserError as error:
+            yield Row(name, selector, None, str(error))

@@ -1,0 +1,112 @@
+"""What the analysis finds in programs whose needs can be written down."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+from axl_exp.dryrun.layout import Mesh, whole
+from axl_exp.dryrun.program import read_program
+from axl_exp.dryrun.walk import walk
+
+MESH = Mesh({"data": 2, "fsdp": 4})
+ROWS, DIM, HIDDEN, LAYERS = 64, 32, 128, 6
+BATCH = (("data", "fsdp"), ())
+SPLIT = (("fsdp",), ())
+
+
+def follow(function, *args, specs, wanted, reused=frozenset()):
+    program = read_program(jax.make_jaxpr(function)(*args))
+    return walk(program, specs, wanted=wanted, mesh=MESH, reused=frozenset(reused))
+
+
+def moved(found):
+    """(kind, axes) -> (how often, bytes)."""
+    totals = {}
+    for move, count in found.moves:
+        times, num_bytes = totals.get((move.kind, move.axes), (0, 0))
+        totals[move.kind, move.axes] = (times + count, num_bytes + count * move.num_bytes)
+    return totals
+
+
+def test_a_product_with_a_split_weight_gathers_it_and_divides_the_work():
+    x, weight = jnp.zeros((ROWS, DIM)), jnp.zeros((DIM, HIDDEN))
+    found = follow(jnp.dot, x, weight, specs=[BATCH, SPLIT], wanted=[BATCH])
+    assert found.outputs == [BATCH]
+    assert moved(found) == {("all-gather", ("fsdp",)): (1, DIM * HIDDEN * 4)}
+    assert sum(work.flops for work in found.work) == 2 * ROWS * DIM * HIDDEN / 8
+    # The gathered weight, and the output of this device.
+    assert found.peak_bytes == DIM * HIDDEN * 4 + ROWS * HIDDEN * 4 // 8
+
+
+def test_the_gradient_of_a_split_weight_is_scattered_over_its_axis_and_summed_over_the_others():
+    def gradient(x, weight):
+        return jax.grad(lambda w: jnp.sum(jnp.tanh(x @ w)))(weight)
+
+    x, weight = jnp.zeros((ROWS, DIM)), jnp.zeros((DIM, HIDDEN))
+    found = follow(gradient, x, weight, specs=[BATCH, SPLIT], wanted=[SPLIT])
+    assert found.outputs == [SPLIT]
+    sizes = moved(found)
+    assert sizes["reduce-scatter", ("fsdp",)] == (1, DIM * HIDDEN * 4)
+    assert sizes["all-reduce", ("data",)] == (1, DIM * HIDDEN * 4 // 4)
+
+
+def test_heads_split_over_an_axis_are_summed_once_after_the_second_product():
+    mesh = Mesh({"model": 4})
+
+    def two(x, first, second):
+        return (x @ first) @ second
+
+    args = (jnp.zeros((ROWS, DIM)), jnp.zeros((DIM, HIDDEN)), jnp.zeros((HIDDEN, DIM)))
+    program = read_program(jax.make_jaxpr(two)(*args))
+    specs = [whole(2), ((), ("model",)), (("model",), ())]
+    found = walk(program, specs, wanted=[None], mesh=mesh)
+    ((move, count),) = found.moves
+    assert (move.kind, move.axes, count) == ("all-reduce", ("model",), 1)
+    assert move.num_bytes == ROWS * DIM * 4
+    assert sum(work.flops for work in found.work) == 2 * 2 * ROWS * DIM * HIDDEN / 4
+
+
+@pytest.mark.parametrize(("policy", "num_kept"), [("everything", 2), ("nothing", 1)])
+def test_a_loop_keeps_for_its_backward_pass_what_its_policy_says(policy, num_kept):
+    """Of x -> sin(x @ w): the input of each turn; and the cosine where it is not made again."""
+
+    def body(x, w):
+        return jnp.sin(x @ w), None
+
+    if policy == "nothing":
+        body = jax.checkpoint(body, prevent_cse=False)
+
+    def loss(weights, x):
+        return jnp.sum(jax.lax.scan(body, x, weights)[0])
+
+    weights, x = jnp.zeros((LAYERS, DIM, DIM)), jnp.zeros((ROWS, DIM))
+    found = follow(jax.grad(loss), weights, x, specs=[whole(3), BATCH], wanted=[whole(3)])
+    kept = [b.num_bytes for b in found.peak if b.value.shape == (LAYERS, ROWS, DIM)]
+    assert kept == [LAYERS * ROWS * DIM * 4 // 8] * num_kept
+
+
+def test_chains_of_elementwise_operations_take_no_memory_between():
+    def chain(x):
+        return jnp.sum(jnp.exp(x) * 2 + jnp.sin(x))
+
+    found = follow(chain, jnp.zeros((ROWS, DIM)), specs=[whole(2)], wanted=[None])
+    assert found.peak_bytes <= 8  # The sum.
+
+
+def test_a_state_that_is_written_where_it_was_takes_no_memory():
+    state = jnp.zeros((ROWS, DIM))
+    found = follow(lambda s: s * 2, state, specs=[whole(2)], wanted=[whole(2)], reused={0})
+    assert found.peak_bytes == 0
+
+
+def test_a_constraint_that_moves_an_axis_to_another_dim_is_an_all_to_all():
+    mesh = AbstractMesh((2, 4), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    sharding = NamedSharding(mesh, PartitionSpec(None, "fsdp"))
+
+    def move(x):
+        return jax.lax.with_sharding_constraint(x, sharding)
+
+    with jax.sharding.use_abstract_mesh(mesh):
+        found = follow(move, jnp.zeros((ROWS, DIM)), specs=[SPLIT], wanted=[None])
+    assert moved(found) == {("all-to-all", ("fsdp",)): (1, ROWS * DIM * 4 // 4)}

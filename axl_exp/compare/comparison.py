@@ -217,7 +217,8 @@ def _is_same_code(a: Run, b: Run) -> bool:
 def _as_noise(metric: MetricResult) -> MetricResult:
     """Return the result of runs of the same code: whatever they are apart by is noise."""
     finite = metric.delta is not None and math.isfinite(metric.delta)
-    if metric.state not in (State.BETTER, State.WORSE) or not finite:
+    is_told = metric.state in (State.BETTER, State.WORSE)
+    if not finite or not (is_told or metric.is_undecided):
         return metric
     told = f"noise, for the code is the same, though larger than was taken for it: {metric.reason}"
     return replace(metric, state=State.WITHIN_NOISE, reason=told)

@@ -32,6 +32,7 @@ def judge(
     within: Interval | None = None,
     told: str = "",
     needs_floor: bool = False,
+    is_shared: bool = False,
 ) -> MetricResult:
     """Return `result` with its verdict; it holds one figure per run of each side, all finite.
 
@@ -46,12 +47,14 @@ def judge(
         told: What the reason begins with.
         needs_floor: The change must be beyond the floor with repeats too, since what they repeat
             is not all that varies: one seed, or all runs of A before all of B.
+        is_shared: Other work moves the figure too, by nobody knows how much, so that an assumed
+            floor makes nothing better or worse: it takes a measured one, or repeats.
     """
     assert result.relative is not None
     if min(len(result.a_runs), len(result.b_runs)) >= MIN_RUNS:
         judged = _by_repeats(result, floor=floor, told=told, needs_floor=needs_floor)
     else:
-        judged = _by_floor(result, floor=floor, within=within, told=told)
+        judged = _by_floor(result, floor=floor, within=within, told=told, is_shared=is_shared)
     judged = replace(judged, floor=floor, more_runs=_more_runs(judged, floor))
     if margin is None:
         return judged
@@ -121,7 +124,7 @@ def _by_repeats(
 
 
 def _by_floor(
-    result: MetricResult, *, floor: Floor, within: Interval | None, told: str
+    result: MetricResult, *, floor: Floor, within: Interval | None, told: str, is_shared: bool
 ) -> MetricResult:
     relative = result.relative
     assert relative is not None
@@ -138,7 +141,13 @@ def _by_floor(
     if abs(relative) <= floor.between(num_a, num_b):
         reason += f"{'but ' if within else ''}within {floor_told}"
         return replace(result, state=State.WITHIN_NOISE, reason=reason)
-    return replace(result, state=direction(result), reason=f"{reason}beyond {floor_told}")
+    reason += f"beyond {floor_told}"
+    if is_shared and floor.spread is None:
+        few = min(num_a, num_b)
+        reason += f", but a CPU shares its time and {few} run{'s' * (few > 1)} per side cannot tell"
+        reason += f" drift from change: {MIN_RUNS - few} more per side, in turns, would"
+        return replace(result, state=State.NOT_COMPARABLE, reason=reason)
+    return replace(result, state=direction(result), reason=reason)
 
 
 def _more_runs(result: MetricResult, floor: Floor) -> int | None:

@@ -93,7 +93,14 @@ def _result(
         within = quantile_change(steady[0][0], steady[1][0], quantile=metric.quantile)
     # A CPU drifts with all else that the machine does, so repeats in turns are wanted there.
     is_drifting = name not in ("tpu", "gpu", "unknown") and ran_one_after_other(a, b)
-    judged = judge(result, floor=floor, margin=margin, within=within, needs_floor=is_drifting)
+    judged = judge(
+        result,
+        floor=floor,
+        margin=margin,
+        within=within,
+        needs_floor=is_drifting,
+        is_shared=name == "cpu",
+    )
     if judged.key != _STEP_TIME.key and _says_the_step_time(a, b):
         told = f"as {_STEP_TIME.name}; {judged.reason}"
         return replace(judged, follows=_STEP_TIME.figure, reason=told)

@@ -90,6 +90,11 @@ class MetricResult:
         delta = self.delta
         return None if delta is None or not self.a else delta / abs(self.a)
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether more runs or steps would tell: it was judged beside a floor, and nothing more."""
+        return self.state is State.NOT_COMPARABLE and self.floor is not None
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -137,7 +142,7 @@ def overall(
         sentences.append("no difference beyond noise")
     shown = [r for r in results if r.equivalence and r.equivalence.accepted]
     unshown = [r for r in results if r.equivalence and not r.equivalence.accepted]
-    unshown = [r for r in unshown if r.state is State.WITHIN_NOISE]
+    unshown = [r for r in unshown if r.state in (State.WITHIN_NOISE, State.NOT_COMPARABLE)]
     for told, group in (("equivalent", shown), ("not shown to be equivalent", unshown)):
         if group and group[0].equivalence:
             margin = 100 * group[0].equivalence.margin
@@ -145,8 +150,11 @@ def overall(
             sentences.append(f"{told} within {margin:g} %: {names}")
     if identical_losses:
         sentences.append(f"losses are {identical_losses}")
-    if missing:
-        sentences.append(f"not comparable: {', '.join(result.name for result in missing)}")
+    undecided = [r for r in missing if r.is_undecided]
+    if undecided:
+        sentences.append(f"not told by so few runs or steps: {_names(undecided)}")
+    if never := [r.name for r in missing if not r.is_undecided]:
+        sentences.append(f"not comparable: {', '.join(never)}")
     if confounders:
         sentences.append(f"confounded by {_first(confounders)}")
     state = State.WORSE if worse else State.BETTER if better else State.WITHIN_NOISE

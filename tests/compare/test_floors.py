@@ -239,6 +239,34 @@ def test_on_a_cpu_repeats_that_were_not_launched_in_turns_need_the_floor_too(
     assert metric(value, "step time, median (s)")["state"] == "worse"
 
 
+def test_on_a_cpu_an_assumed_floor_makes_nothing_better_or_worse(store, make_run, capsys):
+    cpu = {"platform": "cpu", "device_kind": "cpu", "device_count": 1}
+    names = {"a": 0.25, "faster": 0.15, "slower": 0.40}
+    a, *others = [
+        make_run(name, step_seconds=seconds, noise=0.01, hardware=cpu)
+        for name, seconds in names.items()
+    ]
+    for run in others:
+        code, value = told(capsys, a.path, run.path)
+        found = metric(value, "step time, median (s)")
+        assert (code, found["state"]) == (0, "not comparable")
+        assert "1 run per side cannot tell drift from change: 2 more per side" in found["reason"]
+        assert metric(value, "tokens/s")["state"] == "not comparable"
+        assert "not told by so few runs or steps: step time" in value["verdict"]["headline"]
+        # "No change" is not earned by that: with a margin the data are not enough.
+        assert told(capsys, a.path, run.path, "--margin=5%")[0] == 3
+
+
+def test_on_a_cpu_a_measured_floor_makes_a_regression_of_one_run_per_side(store, make_run, capsys):
+    cpu = {"platform": "cpu", "device_kind": "cpu", "device_count": 1}
+    same = [make_run(f"aa{k}", noise=0.01, noise_seed=k, hardware=cpu) for k in range(4)]
+    for run in same:
+        store.record(run)
+    slower = make_run("b", step_seconds=0.30, noise=0.01, noise_seed=9, hardware=cpu, git=OTHER)
+    code, value = told(capsys, same[0].path, slower.path)
+    assert (code, metric(value, "step time, median (s)")["state"]) == (1, "worse")
+
+
 def test_a_second_and_a_third_side_are_compared_with_the_first(store, make_run, capsys):
     runs = [make_run(name, step_seconds=s) for name, s in (("a", 0.25), ("b", 0.25), ("c", 0.30))]
     code, value = told(capsys, *(run.path for run in runs))

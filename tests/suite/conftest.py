@@ -32,7 +32,7 @@ dropout = flags.get("config.dropout", "0.0")
 (run / "env.json").write_text(json.dumps({"schema": "axl_exp.env/1", "config": flags["config"], "seed": 0,
     "mesh": "tpu-v5e-1", "started_unix_seconds": time.time(),
     "git": {"commit": commit, "branch": None, "dirty": False}, "versions": {"jax": "0.10.2"},
-    "hardware": {"platform": "tpu", "device_kind": "TPU v5e", "device_count": 1},
+    "hardware": {"platform": settings.get("platform", "tpu"), "device_kind": "TPU v5e", "device_count": 1},
     "data": {"fingerprint": {"x": 1}}, "tokens_per_step": 64, "launches": [{"started_unix_seconds": time.time()}]}))
 start, end = (0, 40)
 if resumed:

@@ -46,8 +46,8 @@ def compare(branches, *arguments: str) -> tuple[int, dict]:
 
 @pytest.mark.slow
 def test_two_branches_that_are_alike_are_identical_in_every_loss_and_parameter(branches):
-    _, told = compare(branches, "main", "same")
-    # Not of step times: on a CPU that other work shares, one run per side can be anything.
+    code, told = compare(branches, "main", "same")
+    assert code == 0  # However busy the machine: a floor that is only assumed decides nothing.
     losses = [metric for metric in told["metrics"] if "loss" in metric["key"]]
     assert {metric["state"] for metric in losses} == {"within noise"}
     assert told["losses"]["identical"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
 from axl_exp.config import Override
@@ -13,7 +14,7 @@ from axl_exp.data.vocabulary_copy import adopt_vocabulary
 from axl_exp.resolve import resolve
 from axl_exp.run.claim import claim
 from axl_exp.run.layout import RunDir, RunDirError
-from axl_exp.train.checkpointer import Checkpointer
+from axl_exp.train.checkpoint_params import save_params
 from axl_exp.train.initial_params import open_initial_params
 from axl_exp.train.state import PureModel
 
@@ -61,12 +62,8 @@ def import_weights(
     say(f"importing {source} as {resolved.name}")
     model = PureModel(cfg.model)
     with claim(run_dir, config_text=config_text(cfg)):
-        params = dict(initial.read(model.param_shapes))
-        checkpointer = Checkpointer.default_config().instantiate(directory=run_dir.checkpoints)
-        checkpointer.save(
-            0, state={"params": nnx.traversals.unflatten_mapping(params, sep="/")}, data_state=None
-        )
-        checkpointer.close()
+        params = {path: jax.device_put(p) for path, p in initial.read(model.param_shapes)}
+        save_params(run_dir.checkpoints, nnx.traversals.unflatten_mapping(params, sep="/"))
         has_vocabulary = adopt_vocabulary(
             source, model_name=cfg.input.vocabulary.model_name, data_dir=run_dir.data
         )

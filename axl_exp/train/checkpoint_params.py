@@ -11,10 +11,29 @@ from etils import epath
 from flax import nnx
 
 from axl_exp.report.text import shorten
-from axl_exp.train.checkpointer import Checkpointer, CheckpointError
+from axl_exp.train.checkpointer import Checkpointer, CheckpointError, told_as_write_error
+from axl_exp.train.state import Params
 
 # Where they stand in a train state, and where their running means do.
 _PARAMS, _MEANS = ("params",), ("opt_state", "ema", "ema")
+
+
+def save_params(checkpoints: Path, params: Params) -> None:
+    """Write a checkpoint of step 0 with parameters and nothing else, to begin with.
+
+    Unlike the trainer's own, this holds no copy of them while it writes.
+
+    Raises:
+        CheckpointWriteError: It cannot be written.
+    """
+    # Of JAX's arrays at most so much is on its way at a time; NumPy's would all be copied first.
+    handler = ocp.PyTreeCheckpointHandler(save_concurrent_gb=1)
+    with (
+        told_as_write_error(0, checkpoints),
+        ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=handler)) as writer,
+    ):
+        state = ocp.args.PyTreeSave({"params": params})
+        writer.save(checkpoints.absolute() / "0", args=ocp.args.Composite(state=state))
 
 
 class CheckpointParams:

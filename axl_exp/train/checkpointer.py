@@ -104,18 +104,19 @@ class Checkpointer(Configurable):
         """Whether the policy asks for a checkpoint after `step`."""
         return self._policy(step, max_step)
 
-    def save(self, step: int, *, state: Any, data_state: Mapping[str, Any] | None) -> None:
+    def save(self, step: int, *, state: Any, data_state: Mapping[str, Any]) -> None:
         """Copy `state` off the device and start writing it; returns before it is on disk.
 
-        A save that is still being written is waited for first. Without a place in the data it is
-        something to begin with, and no run resumes from it.
+        A save that is still being written is waited for first.
         """
         self.wait()
-        items: dict[str, Any] = {"state": ocp.args.StandardSave(state)}
-        if data_state is not None:
-            items["data"] = ocp.args.JsonSave(dict(data_state))
-        with _told_as_write_error(step, self._directory):
-            self._manager.save(step, args=ocp.args.Composite(**items))
+        with told_as_write_error(step, self._directory):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data_state))
+                ),
+            )
         self._unconfirmed.append(step)
 
     def is_saving(self) -> bool:
@@ -141,7 +142,7 @@ class Checkpointer(Configurable):
         done, self._unconfirmed = self._unconfirmed, []
         if not done:
             return []
-        with _told_as_write_error(done[-1], self._directory):
+        with told_as_write_error(done[-1], self._directory):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         if is_first():
@@ -282,7 +283,8 @@ class Checkpointer(Configurable):
 
 
 @contextlib.contextmanager
-def _told_as_write_error(step: int, directory: Path) -> Iterator[None]:
+def told_as_write_error(step: int, directory: Path) -> Iterator[None]:
+    """Turn whatever the block raises into a CheckpointWriteError."""
     try:
         yield
     except Exception as error:  # Orbax raises many kinds.

@@ -13,7 +13,7 @@ import pytest
 
 # ruff: noqa: E501
 # The stub's own file, committed in the fake repository. It trains nothing and imports nothing.
-LAUNCH = '''
+LAUNCH = """
 import json, os, pathlib, signal, subprocess, sys, time
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if a.startswith("--"))
 here = pathlib.Path(__file__).resolve().parents[2]
@@ -53,16 +53,16 @@ with open(run / "metrics.jsonl", "a") as file:
 status = "stopped" if stopping else "finished"
 (run / "summary.json").write_text(json.dumps({"status": status, "peak_memory_bytes": 1000}))
 print("done")
-'''
+"""
 
-SUITES = '''
+SUITES = """
 from axl_exp.suite.definition import Case, Suite
 def named_trainer_configs(): return {}
 def named_suites():
     return (Suite("toy", (Case("plain", "toy"), Case("drop", "toy", overrides=("dropout=0.1",)))),
             Suite("one", (Case("plain", "toy"),)),
             Suite("resume", (Case("stopped", "toy", interrupt_at_step=10),)))
-'''
+"""
 
 Commit = Callable[..., str]
 

@@ -7,6 +7,7 @@ import pytest
 from axl_exp.errors import UserError
 from axl_exp.interop.exporting import export
 from axl_exp.run.layout import RunDir
+from axl_exp.train.checkpoint_params import save_params
 from axl_exp.train.checkpointer import Checkpointer, CheckpointError
 from axl_exp.train.initial_params import open_initial_params
 from axl_exp.trained_run import TrainedRun
@@ -61,8 +62,7 @@ def test_what_is_no_source_is_named(tmp_path):
 
 
 def test_an_imported_checkpoint_is_none_to_resume_from_and_says_what_to_do(sources, tmp_path):
+    save_params(tmp_path / "checkpoints", sources[1])
     checkpointer = Checkpointer.default_config().instantiate(directory=tmp_path / "checkpoints")
-    checkpointer.save(0, state={"params": sources[1]}, data_state=None)
-    checkpointer.close()
     with pytest.raises(CheckpointError, match=f"--config.init_from={tmp_path}"):
         checkpointer.restore(None)

@@ -22,9 +22,10 @@ from axl_exp.dryrun.compiled.traffic import sum_traffic, traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
 from axl_exp.mesh import Chip
 
-# Of a PCIe link to each chip, one way ("How to Scale Your Model", chapter 2: 1.5e10 bytes/s of v5e
-# and v6e, 1.6e10 of v5p).
-_HOST_BYTES_PER_SECOND = 1.5e10
+# Of a PCIe link to each chip, one way: 16 GB/s of a TPU, 32 GB/s of v6e ("How to Scale Your Model",
+# chapter 2); 16 lanes of generation 4 for A100, of generation 5 for later GPUs.
+_HOST_BYTES_PER_SECOND = {"v6e": 32e9, "h100": 64e9, "h200": 64e9, "b200": 64e9}
+_OLDER_HOST_BYTES_PER_SECOND = {"tpu": 16e9, "gpu": 32e9}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,9 @@ def _flops(costs: Costs, run: Sequence[Execution]) -> tuple[float, float]:
 def _predict(
     program: Program, network: Network, costs: Costs, *, tokens: float, model_flops: float
 ) -> StepPrediction:
-    times = Schedule(program, network, costs.seconds, _HOST_BYTES_PER_SECOND).step_times()
+    chip = costs.chip
+    host = _HOST_BYTES_PER_SECOND.get(chip.name, _OLDER_HOST_BYTES_PER_SECOND[chip.platform])
+    times = Schedule(program, network, costs.seconds, host).step_times()
     seconds = times.total
     return StepPrediction(
         compute_seconds=times.compute,
@@ -137,6 +140,6 @@ def _predict(
         exposed_seconds=times.exposed,
         step_seconds=seconds,
         tokens_per_second_per_device=tokens / seconds if seconds else 0.0,
-        mfu=model_flops / seconds / costs.chip.peak_flops_per_second if seconds else 0.0,
+        mfu=model_flops / seconds / chip.peak_flops_per_second if seconds else 0.0,
         how=costs.how,
     )

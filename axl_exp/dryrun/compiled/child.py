@@ -161,12 +161,15 @@ def _hardware(trainer: Any, request: Request) -> Hardware:
 
 def _expected(trainer: Any) -> Expected:
     sizes: set[int] = set()
+    sharded_sizes: set[int] = set()
     replicated: list[tuple[str, int]] = []
     leaves = jax.tree_util.tree_leaves_with_path(trainer.abstract_state.params)
     is_split = any(not leaf.sharding.is_fully_replicated for _, leaf in leaves)
     for path, leaf in leaves:
-        sizes |= {leaf.size, leaf.size // leaf.shape[0]}
+        own = {leaf.size, leaf.size // leaf.shape[0]}
+        sizes |= own
+        sharded_sizes |= set() if leaf.sharding.is_fully_replicated else own
         if is_split and leaf.sharding.is_fully_replicated:
             name = "/".join(str(key.key) for key in path)
             replicated.append((name, leaf.size * leaf.dtype.itemsize))
-    return Expected(param_sizes=frozenset(sizes), replicated=tuple(replicated))
+    return Expected(param_sizes=sizes, sharded_sizes=sharded_sizes, replicated=replicated)

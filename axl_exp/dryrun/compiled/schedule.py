@@ -20,6 +20,8 @@ from axl_exp.dryrun.compiled.trip_counts import trip_count
 HOST_SPACE = 5
 """The memory space of arrays that wait on the host."""
 
+_COPIES = ("copy-start", "slice-start", "dynamic-slice-start", "dynamic-update-slice-start")
+
 ComputeSeconds = Callable[[Computation, Instruction], float]
 
 
@@ -122,7 +124,7 @@ class Schedule:
         elif host_bytes := host_copy_bytes(instruction):
             seconds = host_bytes / self.host_bytes_per_second
             clock.start(instruction.name, Transfer(seconds, "host", frozenset()))
-        elif opcode == "copy-done":
+        elif opcode.endswith("-done"):
             clock.wait(instruction.operands[0])
         else:
             clock.compute_for(self.compute_seconds(where, instruction))
@@ -144,13 +146,17 @@ class Schedule:
 
 
 def host_copy_bytes(instruction: Instruction) -> int:
-    """Return the bytes that a copy moves between device and host; 0 for everything else."""
-    if instruction.opcode != "copy-start":
+    """Return the bytes that a start of a copy moves between device and host; 0 for all others.
+
+    Of a copy out of or into a part of a larger array (`dynamic-slice-start`,
+    `dynamic-update-slice-start`) the part.
+    """
+    if instruction.opcode not in _COPIES:
         return 0
     data = [array for array in instruction.arrays if array.dims]
-    if len(data) < 2 or len({_is_on_host(array) for array in data}) == 1:
-        return 0
-    return data[0].num_bytes
+    on_host = [array.num_bytes for array in data if _is_on_host(array)]
+    on_device = [array.num_bytes for array in data if not _is_on_host(array)]
+    return min(*on_host, *on_device) if on_host and on_device else 0
 
 
 def _is_on_host(array: Array) -> bool:

@@ -23,6 +23,8 @@ class Expected:
 
     param_sizes: Collection[int]
     """Elements of every parameter: whole, and of one of the layers that it is stacked of."""
+    sharded_sizes: Collection[int]
+    """The same of those that a mesh axis splits."""
     replicated: Sequence[tuple[str, int]]
     """Parameters that are whole on every device though a mesh axis splits others: path, bytes."""
 
@@ -36,8 +38,8 @@ def find_warnings(
 ) -> list[str]:
     """Return a line for each, the most bytes first within its kind.
 
-    Gathering a parameter is what sharded parameters are for, in one piece or around a ring; moving
-    anything else of a megabyte or more is told.
+    Sharded parameters are gathered, in one piece or around a ring, and their gradients scattered;
+    anything else that moves a megabyte or more is told, sums of partial results aside.
     """
     return [
         *_replicated(expected),
@@ -63,21 +65,30 @@ def _moved(traffic: Iterable[Traffic], owners: Owners, expected: Expected) -> li
         arrays = [a for a in each.source.arrays if a.dims]
         largest = max(arrays, key=lambda a: a.num_bytes)
         ring = len(found.groups) if found.kind == "collective-permute" else 1
-        if found.kind in ("all-reduce", "reduce-scatter"):
-            continue  # Sums of gradients.
-        if largest.num_elements * ring in expected.param_sizes:
-            continue
-        if found.kind != "all-gather" and _is_part(largest.num_elements, ring, expected):
+        if not _is_odd(found.kind, largest.num_elements, ring, expected):
             continue
         shape = f"{largest.dtype}[{','.join(map(str, largest.dims))}]"
         owner = owners.owner(each.source) or "an unnamed operation"
         totals[found.kind, shape, owner] += each.times * found.num_bytes
-    words = {"all-gather": "is gathered whole on every device", "all-to-all": "is laid out anew"}
+    words = {
+        "all-gather": "is gathered whole on every device",
+        "all-reduce": "is summed whole on every device where each needs its shard alone",
+        "all-to-all": "is laid out anew",
+    }
     return [
         f"{shape} of {owner} {words.get(kind, 'is passed between devices')} "
         f"({kind}, {format_bytes(num_bytes)} a step)"
         for (kind, shape, owner), num_bytes in totals.most_common()
     ]
+
+
+def _is_odd(kind: str, num_elements: int, ring: int, expected: Expected) -> bool:
+    """Whether sharded parameters do not need this."""
+    if kind in ("all-reduce", "reduce-scatter"):
+        return kind == "all-reduce" and num_elements in expected.sharded_sizes
+    if num_elements * ring in expected.param_sizes:
+        return False
+    return kind == "all-gather" or not _is_part(num_elements, ring, expected)
 
 
 def _is_part(num_elements: int, ring: int, expected: Expected) -> bool:

@@ -63,7 +63,7 @@ def test_the_largest_buffers_share_no_address_and_name_their_owners():
 
 def _warnings(text: str, **expected) -> list[str]:
     program = parse_program(text)
-    fields = {"param_sizes": frozenset(), "replicated": (), **expected}
+    fields = {"param_sizes": (), "sharded_sizes": (), "replicated": (), **expected}
     run = list(traffic_of(program, executions(program)))
     return find_warnings(program, run, owners=Owners.of_text(text), expected=Expected(**fields))
 
@@ -79,6 +79,17 @@ def test_gathering_anything_but_a_parameter_is_told():
     )
     assert not _warnings(_LARGE, param_sizes=frozenset({25600 * 512}))
     assert not _warnings(LOOP)  # Too small to matter.
+
+
+def test_a_gradient_that_is_summed_whole_is_told_where_its_parameter_is_sharded():
+    whole = _LARGE.replace("64,512", "6400,512").replace("64,256", "6400,256")
+    scattered = _warnings(whole, param_sizes=(25600 * 512,), sharded_sizes=(6400 * 512,))
+    assert not scattered  # Of the sum a slice is used.
+    summed = whole.replace("ROOT %part", "%some").replace(
+        "%some =", "ROOT %other = bf16[8,512]{1,0} negate(%p)\n  %some ="
+    )
+    (line,) = _warnings(summed, param_sizes=(25600 * 512,), sharded_sizes=(6400 * 512,))
+    assert line.startswith("bf16[6400,512] of an unnamed operation is summed whole on every device")
 
 
 def test_a_parameter_that_no_axis_splits_is_told():

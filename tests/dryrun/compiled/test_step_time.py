@@ -14,7 +14,7 @@ from axl_exp.dryrun.compiled.hlo import parse_program
 from axl_exp.dryrun.compiled.kernels import attention_kernel
 from axl_exp.dryrun.compiled.network import Network
 from axl_exp.dryrun.compiled.owners import Owners
-from axl_exp.dryrun.compiled.schedule import Schedule
+from axl_exp.dryrun.compiled.schedule import Schedule, host_copy_bytes
 from axl_exp.dryrun.compiled.traffic import sum_traffic, traffic_of
 from axl_exp.mesh import CHIPS
 from tests.dryrun.compiled.programs import LOOP
@@ -231,6 +231,21 @@ ENTRY %e (p: f32[1000]) -> f32[1000] {
     program = parse_program(text)
     times = Schedule(program, _grid(1), Costs(program, V5E).seconds, 1e6).step_times()
     assert times.exposed == {"host": pytest.approx(4000 / 1e6)}
+
+
+def test_a_part_of_an_array_on_the_host_counts_as_the_part():
+    whole, part = "f32[32,1000]{1,0:S(5)}", "f32[1,1000]{1,0}"
+    text = f"""HloModule m
+
+ENTRY %e () -> f32[] {{
+  %in = (({whole}, s32[]), {part}, u32[]) dynamic-slice-start(), dynamic_slice_sizes={{1,1000}}
+  %out = (({whole}, {part}, s32[]), {whole}, u32[]) dynamic-update-slice-start()
+  %near = (({part}, s32[]), f32[1,10]{{1,0:S(1)}}, u32[]) dynamic-slice-start()
+  ROOT %r = f32[] constant(0)
+}}
+"""
+    instructions = parse_program(text).entry.instructions
+    assert [host_copy_bytes(i) for i in instructions] == [4000, 4000, 0, 0]
 
 
 def _kernel_line(name: str, *, num_gradients: int = 2) -> str:

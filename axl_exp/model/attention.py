@@ -26,8 +26,8 @@ from axl_exp.model.attention_backend import (
     SplashSpec,
     choose_backend,
     num_shards_in_use,
-    platform_in_use,
 )
+from axl_exp.model.attention_blocks import blocks_attention
 from axl_exp.model.attention_cudnn import cudnn_attention
 from axl_exp.model.attention_splash import splash_attention
 from axl_exp.model.attention_xla import attention_mask, dot_product_attention
@@ -37,6 +37,7 @@ from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.qkv import QKV, MultiheadOutputLinear, RoFormerQKVLinear
 from axl_exp.model.residual import ResidualLayer
+from axl_exp.model.sharding import platform_in_use
 
 
 class ScaleQuery(BaseLayer):
@@ -213,6 +214,10 @@ class GroupedQueryAttention(BaseLayer):
                 spec=SplashSpec(**dict(self.splash)),
                 sliding_window=window,
                 logit_cap=self.logit_cap,
+            )
+        if backend.name == "blocks":
+            return blocks_attention(
+                qkv, segment_ids_BS, sliding_window=window, logit_cap=self.logit_cap
             )
         return dot_product_attention(
             qkv,

@@ -1,4 +1,4 @@
-"""Which implementation computes the core of attention: plain JAX, or a kernel of the hardware."""
+"""Which implementation computes the core of attention: the hardware's own, or plain JAX."""
 
 import dataclasses
 import math
@@ -13,8 +13,10 @@ from axl_exp.model.sharding import axes_in_use
 
 # "auto": the kernel of the hardware if it can compute this layer, else "xla"; a launch says which
 # and why. "flash": that kernel, or an error. "xla": plain JAX, on any hardware. "cudnn": cuDNN's
-# flash attention, on GPUs. "splash": JAX's splash attention, on TPUs.
-BackendName = Literal["auto", "flash", "xla", "cudnn", "splash"]
+# flash attention, on GPUs. "splash": JAX's splash attention, on TPUs. "blocks": plain JAX by blocks
+# of queries, the kernel of CPUs.
+BackendName = Literal["auto", "flash", "xla", "cudnn", "splash", "blocks"]
+KernelName = Literal["cudnn", "splash", "blocks"]
 
 _GPU = ("gpu", "cuda")
 # Splash attention works on blocks of whole vector registers.
@@ -65,15 +67,9 @@ class AttentionCase:
 class Backend:
     """The implementation that runs."""
 
-    name: Literal["xla", "cudnn", "splash"]
+    name: Literal["xla"] | KernelName
     why: str
     """In words, for the plan of a run."""
-
-
-def platform_in_use() -> str:
-    """Return the platform that is traced for: that of the mesh in use, else JAX's default."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
 
 
 def num_shards_in_use(logical_axis: str) -> int:
@@ -91,7 +87,7 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     """
     if name == "xla":
         return Backend("xla", "as attention.backend says")
-    kernel = _kernel_of(case.platform) if name in ("auto", "flash") else name
+    kernel = _KERNEL_OF.get(case.platform) if name in ("auto", "flash") else name
     if kernel is None:
         if name == "flash":
             raise BackendError(
@@ -107,10 +103,6 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     raise BackendError(
         f"attention.backend is {name!r}, but {obstacle}; change that, or set it to 'auto' or 'xla'."
     )
-
-
-def _kernel_of(platform: str) -> Literal["cudnn", "splash"] | None:
-    return "splash" if platform == "tpu" else "cudnn" if platform in _GPU else None
 
 
 def _common_obstacle(case: AttentionCase) -> str | None:
@@ -156,4 +148,20 @@ def _obstacle_to_splash(case: AttentionCase) -> str | None:
     return None
 
 
-_OBSTACLE_TO = {"cudnn": _obstacle_to_cudnn, "splash": _obstacle_to_splash}
+def _obstacle_to_blocks(case: AttentionCase) -> str | None:
+    if case.num_sequence_shards > 1:
+        return f"blocks are of whole sequences, and mesh_shape.seq is {case.num_sequence_shards}"
+    return None
+
+
+_KERNEL_OF: dict[str, KernelName] = {
+    "cpu": "blocks",
+    "cuda": "cudnn",
+    "gpu": "cudnn",
+    "tpu": "splash",
+}
+_OBSTACLE_TO = {
+    "blocks": _obstacle_to_blocks,
+    "cudnn": _obstacle_to_cudnn,
+    "splash": _obstacle_to_splash,
+}

@@ -13,7 +13,7 @@ from axl_exp.model.qkv import QKV
 from axl_exp.model.soft_cap import soft_cap
 
 # What a masked logit becomes: its exponential is 0 in every dtype, and no sum of it overflows.
-_MASKED = -1e30
+MASKED = -1e30
 
 
 def attention_mask(segment_ids_BS: jax.Array, *, sliding_window: int | None = None) -> jax.Array:
@@ -58,7 +58,7 @@ def dot_product_attention(
         logits = soft_cap(logits, logit_cap)
     if bias is not None:
         logits = logits + bias.reshape(*bias.shape[:-3], num_kv_heads, -1, *bias.shape[-2:])
-    logits = jnp.where(mask_BST[:, None, None], logits, _MASKED)
+    logits = jnp.where(mask_BST[:, None, None], logits, MASKED)
     probabilities = drop(jax.nn.softmax(logits, axis=-1).astype(value.dtype))
     context = jnp.einsum("bkgst,btkh->bskgh", probabilities, value)
     return context.reshape(batch, seq, num_heads, head_dim)

@@ -158,6 +158,12 @@ def mesh_is_split() -> bool:
     return jax.sharding.get_abstract_mesh().size > 1
 
 
+def platform_in_use() -> str:
+    """Return the platform that is traced for: that of the mesh in use, else JAX's default."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def axes_in_use(logical_axis: str) -> tuple[str, ...]:
     """Return the axes of the mesh in use that split a logical axis; none without rules or mesh."""
     rules = _rules_in_use.get()

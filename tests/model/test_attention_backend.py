@@ -19,6 +19,7 @@ from axl_exp.model.attention_backend import (
     SplashSpec,
     choose_backend,
 )
+from axl_exp.model.attention_blocks import blocks_attention
 from axl_exp.model.attention_cudnn import cudnn_attention
 from axl_exp.model.attention_splash import splash_attention
 from axl_exp.model.attention_xla import attention_mask, dot_product_attention
@@ -26,11 +27,18 @@ from axl_exp.model.qkv import QKV
 
 ON_TPU: dict[str, Any] = {"platform": "tpu", "dtype": jnp.bfloat16}
 ON_GPU: dict[str, Any] = {"platform": "gpu", "dtype": jnp.bfloat16}
+ON_CPU: dict[str, Any] = {"platform": "cpu", "dtype": jnp.float32}
 SIZES: dict[str, Any] = {"sequence_length": 4096, "num_kv_heads": 8, "head_dim": 128}
 
 
 @pytest.mark.parametrize(
-    ("hardware", "kernel"), [(ON_TPU, "splash"), (ON_GPU, "cudnn"), ({"platform": "cuda"}, "cudnn")]
+    ("hardware", "kernel"),
+    [
+        (ON_TPU, "splash"),
+        (ON_GPU, "cudnn"),
+        ({"platform": "cuda"}, "cudnn"),
+        ({"platform": "cpu"}, "blocks"),
+    ],
 )
 def test_auto_and_flash_are_the_kernel_of_the_hardware(hardware, kernel: Any):
     case = AttentionCase(**{**ON_GPU, **hardware, **SIZES})
@@ -39,10 +47,13 @@ def test_auto_and_flash_are_the_kernel_of_the_hardware(hardware, kernel: Any):
     assert choose_backend("xla", case).name == "xla"
 
 
-def test_auto_on_a_cpu_is_xla_and_says_why():
-    chosen = choose_backend("auto", AttentionCase(platform="cpu", dtype=jnp.float32, **SIZES))
+def test_auto_on_unknown_hardware_is_xla_and_says_why():
+    case = AttentionCase(platform="abacus", dtype=jnp.float32, **SIZES)
+    chosen = choose_backend("auto", case)
     assert chosen.name == "xla"
-    assert chosen.why == "cpu has no flash attention kernel"
+    assert chosen.why == "abacus has no flash attention kernel"
+    with pytest.raises(BackendError, match="'flash', but abacus has no"):
+        choose_backend("flash", case)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +69,8 @@ def test_auto_on_a_cpu_is_xla_and_says_why():
         (ON_GPU, {"head_dim": 100}, r"decoder\.dim / num_heads is 100"),
         (ON_GPU, {"sequence_length": 4095}, r"even max_sequence_length"),
         (ON_GPU, {"num_sequence_shards": 2}, r"mesh_shape\.seq is 2"),
+        (ON_CPU, {"num_sequence_shards": 2}, r"mesh_shape\.seq is 2"),
+        (ON_CPU, {"has_dropout": True}, r"attention\.dropout\.rate"),
     ],
 )
 def test_what_a_kernel_cannot_compute_is_said_by_auto_and_refused_by_flash(hardware, what, words):
@@ -76,8 +89,6 @@ def test_a_kernel_of_other_hardware_is_refused_with_the_fix(name, words):
     case = AttentionCase(platform="cpu", dtype=jnp.bfloat16, **SIZES)
     with pytest.raises(BackendError, match=f"{words}.*set it to 'auto' or 'xla'"):
         choose_backend(name, case)
-    with pytest.raises(BackendError, match="'flash', but cpu has no"):
-        choose_backend("flash", case)
 
 
 def test_the_obstacles_are_those_of_the_layer(model_config, packed_batch):
@@ -126,6 +137,47 @@ def test_splash_equals_xla_forward_and_backward(window, cap, fused, compiled):
     )
     np.testing.assert_allclose(out, expected_out, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradients, expected)
+
+
+@pytest.mark.parametrize("seq", [256, 250, 40], ids=["whole blocks", "a part of one", "one block"])
+@pytest.mark.parametrize(
+    ("window", "cap"), [(None, None), (70, 3.0), (1, None)], ids=["plain", "all of it", "itself"]
+)
+def test_blocks_equal_xla_forward_and_backward(seq, window, cap, compiled):
+    qkv, weights, segment_ids = jax.tree.map(lambda x: x[:, :seq], _qkv())
+
+    def by_blocks(qkv):
+        out = blocks_attention(qkv, segment_ids, sliding_window=window, logit_cap=cap)
+        return jnp.sum(out * weights), out
+
+    def by_xla(qkv):
+        mask = attention_mask(segment_ids, sliding_window=window)
+        out = dot_product_attention(qkv, mask, logit_cap=cap)
+        return jnp.sum(out * weights), out
+
+    ((_, out), gradients), ((_, expected_out), expected) = (
+        compiled(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_blocks, by_xla)
+    )
+    np.testing.assert_allclose(out, expected_out, atol=2e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradients, expected)
+
+
+def test_blocks_multiply_no_query_with_keys_that_come_after_its_block():
+    qkv, _, segment_ids = _qkv()
+    lowered = jax.jit(lambda qkv: blocks_attention(qkv, segment_ids)).trace(qkv).jaxpr
+    products = [e for e in lowered.eqns if e.primitive.name == "dot_general"]
+    num_keys = sorted(e.outvars[0].aval.shape[-1] for e in products[::2])  # pyright: ignore
+    assert num_keys == [64, 128, 192, 256]
+
+
+def test_blocks_of_large_logits_stay_finite_and_no_key_of_another_document_counts():
+    qkv, _, segment_ids = _qkv()
+    qkv = QKV(qkv.query * 1e4, qkv.key, qkv.value)
+    out = blocks_attention(qkv, segment_ids)
+    assert np.isfinite(out).all()
+    # The first document of row 0 is its first 100 positions.
+    others = qkv._replace(value=qkv.value.at[:, :100].set(1e9))
+    np.testing.assert_array_equal(blocks_attention(others, segment_ids)[0, 100:], out[0, 100:])
 
 
 def test_a_block_is_the_largest_that_divides_the_sequence():

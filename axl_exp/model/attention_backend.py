@@ -87,7 +87,8 @@ def choose_backend(name: BackendName, case: AttentionCase) -> Backend:
     """
     if name == "xla":
         return Backend("xla", "as attention.backend says")
-    kernel = _KERNEL_OF.get(case.platform) if name in ("auto", "flash") else name
+    of_hardware = _KERNEL_OF.get(case.platform)
+    kernel = of_hardware if name == "auto" or name == "flash" else name
     if kernel is None:
         if name == "flash":
             raise BackendError(

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Measure what the first argument names and print a table, or JSON."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("what", choices=("step", "startup", "help", "data", "compare"))
+    parser.add_argument("what", choices=("train", "step", "startup", "help", "data", "compare"))
+    parser.add_argument(
+        "--case", default="tiny", help="of train: first, tiny, small; on a GPU: 1B, 8B"
+    )
     parser.add_argument("--num_rounds", type=int, help="turns of each side")
     parser.add_argument("--json", action="store_true", help="raw samples instead of a table")
     flags = parser.parse_args()
@@ -29,27 +32,31 @@ def main() -> int:
     from tools.bench.help import measure_help
     from tools.bench.startup import measure_startup
     from tools.bench.step import measure_step
+    from tools.bench.train import measure_train
 
     if flags.what == "help":
-        report = measure_help(ROOT, num_rounds=flags.num_rounds or 10)
+        reports = [measure_help(ROOT, num_rounds=flags.num_rounds or 10)]
     elif flags.what == "compare":
-        report = measure_compare(ROOT, num_rounds=flags.num_rounds or 1)
+        reports = [measure_compare(ROOT, num_rounds=flags.num_rounds or 1)]
     elif flags.what == "data":
-        report = measure_data(num_rounds=flags.num_rounds or 5)
+        reports = [measure_data(num_rounds=flags.num_rounds or 5)]
     elif flags.what == "startup":
-        report = measure_startup(ROOT, num_rounds=flags.num_rounds or 3)
+        reports = [measure_startup(ROOT, num_rounds=flags.num_rounds or 3)]
+    elif flags.what == "step":
+        reports = [measure_step(num_rounds=flags.num_rounds or 12)]
     else:
-        report = measure_step(num_rounds=flags.num_rounds or 12)
+        reports = measure_train(ROOT, flags.case, num_rounds=flags.num_rounds or 5)
     if flags.json:
-        print(json.dumps(report.to_json(), indent=2))
+        print(json.dumps([report.to_json() for report in reports], indent=2))
         return 0
     console = make_console()
     headers = ("", "median", "lowest", "highest", "ratio", "over rounds")
-    console.print(
-        make_table(*headers, rows=report.rows(), right=(1, 2, 3, 4, 5), title=report.title)
-    )
-    for note in (*report.notes, f"goal: {report.goal}"):
-        console.print(note)
+    for report in reports:
+        console.print(
+            make_table(*headers, rows=report.rows(), right=(1, 2, 3, 4, 5), title=report.title)
+        )
+        for note in (*report.notes, f"goal: {report.goal}"):
+            console.print(note)
     return 0
 
 

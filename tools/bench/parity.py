@@ -13,6 +13,8 @@ from axl_exp.train.trainer import SpmdTrainer
 from tools.bench import bare
 
 MAX_RELATIVE_DIFFERENCE = 1e-5
+# What the fuji recipe keeps, and the step by hand too.
+FUJI_REMAT = "[qkvo]_proj|context"
 
 
 class ParityError(Exception):
@@ -29,12 +31,10 @@ def sizes_of(cfg: Any) -> bare.Sizes:
     layer = decoder.transformer.layer
     attention, schedule = layer.self_attention.attention, optimizer.update_schedule
     qkv = attention.input_linear
+    remat = layer.remat_spec
     lacking = {
-        "lm_head": decoder.lm_head is not None,
-        "remat_spec": layer.remat_spec is not None,
-        "train_dtype other than float32": cfg.train_dtype != np.float32,
+        "remat_spec of its own": remat is not None and remat.save != FUJI_REMAT,
         "loss_chunk_tokens": cfg.model.loss_chunk_tokens is not None,
-        "mu_dtype": optimizer.mu_dtype is not None,
     }
     if any(lacking.values()):
         raise ParityError(f"not by hand: {', '.join(name for name in lacking if lacking[name])}")
@@ -50,6 +50,9 @@ def sizes_of(cfg: Any) -> bare.Sizes:
         rope_theta=qkv.rope_pos_emb_layer.theta,
         norm_eps=decoder.output_norm.eps,
         z_loss_scale=cfg.model.z_loss_scale or 0.0,
+        tied_head=decoder.lm_head is None,
+        dtype=np.dtype(cfg.train_dtype).name,
+        remat=remat is not None,
         unroll=decoder.transformer.unroll,
         peak_learning_rate=optimizer.learning_rate * schedule.peak_lr,
         warmup_steps=schedule.warmup_steps,
@@ -60,6 +63,7 @@ def sizes_of(cfg: Any) -> bare.Sizes:
         adam_eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
         max_norm=cfg.learner.gradient_clipping.max_norm,
+        mu_dtype=np.dtype(optimizer.mu_dtype or np.float32).name,
     )
 
 
@@ -81,6 +85,8 @@ def bare_params(params: Mapping[str, Any]) -> bare.Params:
         },
         "norm": decoder["output_norm"]["scale"],
     }
+    if "lm_head" in decoder:
+        ours["head"] = decoder["lm_head"]["weight"]
     return jax.tree.map(lambda x: jax.numpy.array(np.asarray(x)), ours)
 
 

@@ -19,7 +19,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("what", choices=("train", "step", "startup", "help", "data", "compare"))
     parser.add_argument(
-        "--case", default="tiny", help="of train: first, tiny, small; on a GPU: 1B, 8B"
+        "--case",
+        choices=("first", "tiny", "small", "1B", "8B"),
+        default="tiny",
+        help="what train trains; 1B and 8B need a GPU",
     )
     parser.add_argument("--num_rounds", type=int, help="turns of each side")
     parser.add_argument("--json", action="store_true", help="raw samples instead of a table")

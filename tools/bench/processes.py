@@ -29,12 +29,14 @@ class SideError(Exception):
 class SideProcess:
     """The parent's end: starts `python -m MODULE ARGUMENT...` and asks it for turns."""
 
-    def __init__(self, root: Path, module: str, *arguments: str, log: Path):
-        self._log = log
-        with log.open("w") as errors:
+    def __init__(self, root: Path, module: str, *arguments: str, work: Path):
+        self._log = work / f"{module}-{id(self)}.log"
+        with self._log.open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=root,
+                # A side ends at once, and leaves its temporary files to the parent.
+                env={**os.environ, "TMPDIR": str(work)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -15,7 +15,7 @@ from typing import Any
 from tools.bench.measure import Report, Side
 from tools.bench.processes import DISTURBED_STEPS, TURN_STEPS, SideProcess
 
-MODULE = "tools.bench.train_side"
+_JAX, _TORCH = "tools.bench.train_side", "tools.bench.torch_side"
 OURS, BY_HAND, TORCH = "SpmdTrainer", "step by hand", "PyTorch eager"
 _MIB = 2**20
 
@@ -29,18 +29,18 @@ def measure_train(root: Path, case: str, *, num_rounds: int) -> list[Report]:
     with tempfile.TemporaryDirectory() as directory:
         sides: dict[str, SideProcess] = {}
 
-        def start(name: str, *arguments: str) -> SideProcess:
-            sides[name] = SideProcess(root, MODULE, *arguments, log=Path(directory, name))
+        def start(name: str, module: str, *arguments: str) -> SideProcess:
+            sides[name] = SideProcess(root, module, *arguments, work=Path(directory))
             return sides[name]
 
         try:
-            common = start("parity", "parity", case).facts
+            common = start("parity", _JAX, "parity", case).facts
             sides.pop("parity").end()
             sizes = json.dumps(common["sizes"])
-            start(OURS, "ours", case)
-            start(BY_HAND, "by_hand", sizes)
+            start(OURS, _JAX, "ours", case)
+            start(BY_HAND, _JAX, "by_hand", sizes)
             if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
-                start(TORCH, "torch", sizes)
+                start(TORCH, _TORCH, sizes)
             samples = _in_turns(sides, num_rounds=num_rounds)
             peaks = {name: side.end()["peak_bytes"] for name, side in sides.items()}
             return _reports(case, common, sides, samples, peaks)

@@ -120,7 +120,7 @@ def _compare(
     a, b = side_a.runs[0], side_b.runs[0]
     is_foreign = a.log is not None or b.log is not None
     classify = foreign_leaf_class if is_foreign else leaf_class
-    changes = config_changes(a.config, b.config, classify=classify)
+    changes = config_changes(a.config, b.config, classify=classify, writers=(a.writers, b.writers))
     # Two logs of one page are there to compare their commits.
     parts = [side.side.sources[0].part for side in (side_a, side_b)]
     by_ref = side_a.side.by_ref or side_b.side.by_ref or all(parts)

@@ -18,6 +18,7 @@ from axl_exp.run.files import RunFileError, read_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics_reader import Metrics, read_metrics
 from axl_exp.run.params import read_params
+from axl_exp.run.writers import read_writers
 
 
 class NotARunError(UserError):
@@ -35,6 +36,7 @@ class Run:
         metrics: Empty where there is no metrics.jsonl.
         log: The log of another trainer that all of this was read from; None for a run of ours.
         page: The page that the log stood in; None where it stood alone.
+        writers: Who set each leaf of the config; None where the run does not tell.
         parameters: path -> fact (shape, logical, physical) -> text; empty where none are told.
         quanta: metric -> unit of the last digit that was printed; a metric that is not here was
             not rounded.
@@ -49,6 +51,7 @@ class Run:
     page: Page | None = None
     quanta: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    writers: Mapping[str, str] | None = None
 
     @property
     def config_name(self) -> str:
@@ -97,6 +100,7 @@ def load_run(run_dir: RunDir, *, part: str = "") -> Run:
         summary=read_json(run_dir.summary),
         metrics=metrics,
         parameters=read_params(run_dir.params),
+        writers=read_writers(run_dir),
     )
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from axl_exp.compare.checks import Check
 from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.config_changes import writers_told
 from axl_exp.compare.explain import Explanation
 from axl_exp.compare.load import Run
 from axl_exp.compare.losses import LossComparison, identical_told
@@ -271,6 +272,10 @@ def _show_config(c: Comparison, console: Console) -> None:
     ]
     console.print(make_table("class", "path", "A", "B", rows=rows))
     _show_rest(console, len(c.changes))
+    told = [(f"  {change.path}", told) for change in c.changes if (told := writers_told(change))]
+    if told:
+        console.print(Text("  set by:", style="dim"))
+        console.print(make_facts(told[:_MAX_SHOWN]), style="dim")
 
 
 def _show_parameters(parameters: ParameterComparison, console: Console) -> None:

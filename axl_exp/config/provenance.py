@@ -51,6 +51,11 @@ class Write:
     order: float = dataclasses.field(default_factory=_COUNT.__next__, compare=False, repr=False)
     path: str = ""
 
+    @property
+    def told(self) -> str:
+        """Who and where: `recipe (experiments/fuji/recipe.py:41)`."""
+        return f"{self.by} ({self.where})" if self.where else self.by
+
 
 @contextlib.contextmanager
 def written_by(by: str, *, where: str | None = None) -> Iterator[None]:

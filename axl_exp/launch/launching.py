@@ -11,6 +11,7 @@ from typing import Any
 
 from axl_exp.cli import run_command
 from axl_exp.config.delta import change_text
+from axl_exp.config.explain import leaf_writers
 from axl_exp.config.override import Override
 from axl_exp.config.text import config_text
 from axl_exp.data import EMBEDDED_DATASET, dataset_text, use_embedded_corpus
@@ -195,7 +196,8 @@ def _claimed(request: LaunchRequest, resolved: Resolved, text: str) -> Iterator[
     run_dir = RunDir(from_first("run directory", str(_run_dir(request, resolved).path)))
     with contextlib.ExitStack() as stack:
         if is_first():
-            stack.enter_context(claim(run_dir, config_text=text))
+            writers = leaf_writers(resolved.config)
+            stack.enter_context(claim(run_dir, config_text=text, writers=writers))
         from_first("claim", None)
         if not run_dir.path.is_dir():
             raise ProcessesError(

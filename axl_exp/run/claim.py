@@ -2,14 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from axl_exp.config.delta import delta_text
 from axl_exp.config.diff import Change, Moved, diff
 from axl_exp.config.leaf_class import LeafClass, leaf_class
 from axl_exp.config.parse import parse_text
+from axl_exp.config.provenance import Write
 from axl_exp.run.files import write_text
 from axl_exp.run.layout import RunDir, RunDirError
+from axl_exp.run.writers import write_writers
 
 try:
     import fcntl
@@ -66,12 +68,17 @@ def _changes(run_dir: RunDir, config_text: str) -> tuple[Change, ...]:
 
 
 @contextlib.contextmanager
-def claim(run_dir: RunDir, *, config_text: str) -> Iterator[tuple[Change, ...]]:
+def claim(
+    run_dir: RunDir, *, config_text: str, writers: Mapping[str, Write] | None = None
+) -> Iterator[tuple[Change, ...]]:
     """Make `run_dir` the directory of a run with this config, and yield what changed in it.
 
     Inside the block no other launch can claim it.
     A directory that has a run already is continued if the configs differ in I/O alone (how often
     something is saved or logged); config.txt then tells of the newest launch.
+
+    Args:
+        writers: Who set each leaf of the config, where that is known.
 
     Raises:
         RunDirError: As `check_claim`.
@@ -81,6 +88,8 @@ def claim(run_dir: RunDir, *, config_text: str) -> Iterator[tuple[Change, ...]]:
     with _hold(run_dir):
         changes = _changes(run_dir, config_text)
         write_text(run_dir.config, config_text)
+        if writers is not None:
+            write_writers(run_dir, writers)
         yield changes
 
 

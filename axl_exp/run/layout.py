@@ -29,6 +29,11 @@ class RunDir:
         return self.path / "config.txt"
 
     @property
+    def writers(self) -> Path:
+        """Who set each leaf of the config: JSON. See `axl_exp.run.writers`."""
+        return self.path / "writers.json"
+
+    @property
     def params(self) -> Path:
         """One line per parameter: shape, logical axes, sharding. See `axl_exp.run.params`."""
         return self.path / "params.txt"

@@ -54,9 +54,11 @@ def summarise(
         "evals": {**earlier.get("evals", {}), **result.evals},
         "saved_step": result.saved_step,
         "seconds": _seconds(result, before=before, earlier=earlier.get("seconds", {})),
+        "num_params": plan.num_params,
         "flop_formula": plan.flop_formula,
         "peak_memory_bytes": peak_memory_bytes(trainer.devices),
         "planned_memory_bytes": plan.memory.needed_bytes,
+        "available_memory_bytes": plan.available_bytes,
     }
     steady = history.classes == STEADY
     if steady.any():

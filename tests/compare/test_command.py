@@ -15,8 +15,10 @@ from axl_exp.compare.__main__ import main
 from axl_exp.compare.comparison import compare
 from axl_exp.compare.show import show
 from axl_exp.compare.sides import Side, Source, load_side
+from axl_exp.config.provenance import DEFAULT, Write
 from axl_exp.report.terminal import make_console
 from axl_exp.run.layout import RunDir
+from axl_exp.run.writers import write_writers
 
 SAME = """\
 ≈ no difference beyond noise; losses are identical to the bit
@@ -281,7 +283,32 @@ def test_json_has_the_schema_and_says_what_the_terminal_says(worse, capsys):
         "before": "0.001",
         "after": "0.002",
         "leaf_class": "optimizer",
+        "a_writer": None,  # Runs from before writers.json do not tell.
+        "b_writer": None,
     } in told["config"]
+
+
+def test_a_change_of_the_config_tells_who_set_it_on_each_side(make_run, capsys):
+    path, other = "learner.learning_rate", "model.dim"
+    a = make_run("a")
+    text = a.config.read_text().replace("0.001", "0.002").replace("dim: 256", "dim: 512")
+    b = make_run("b", config=text)
+    recipe, default = Write("recipe", "experiments/x.py:7", 0.001), Write(DEFAULT, "C", 256)
+    write_writers(a, {path: recipe, other: default})
+    write_writers(b, {path: Write("command line", f"--config.{path}=0.002", 0.002)})
+    main([str(a.path), str(b.path), "--json"])
+    changes = {c["path"]: c for c in json.loads(capsys.readouterr().out)["config"]}
+    assert changes[path]["a_writer"] == "recipe (experiments/x.py:7)"
+    assert changes[path]["b_writer"] == f"command line (--config.{path}=0.002)"
+    assert changes[other]["a_writer"] == changes[other]["b_writer"] == "default"
+    page = a.path.parent / "page.html"
+    main([str(a.path), str(b.path), f"--html={page}"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "A recipe (experiments/x.py:7); B command line" in out
+    assert "recipe (experiments/x.py:7)" in page.read_text()
+    a.writers.unlink()  # A run from before there was such a file.
+    main([str(a.path), str(b.path), "--json"])
+    assert json.loads(capsys.readouterr().out)["config"][0]["a_writer"] is None
 
 
 def test_the_fields_of_the_json_are_frozen(make_run, capsys):

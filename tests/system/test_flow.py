@@ -36,6 +36,8 @@ def test_a_run_leaves_everything_that_is_promised(whole):
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert summary["step"] == 12
+    assert 0 < summary["num_params"] < 1_000_000
+    assert summary["available_memory_bytes"] > summary["planned_memory_bytes"]
     assert "compare it:" in out
 
 
@@ -56,6 +58,10 @@ def test_the_config_that_ran_is_the_text_with_the_overrides_in_it(whole):
     flat = parse_text((whole[0] / "config.txt").read_text())
     assert flat["max_step"] == 12
     assert flat["model.decoder.dim"] == 16
+    writers = json.loads((whole[0] / "writers.json").read_text())
+    assert writers["max_step"] == "command line (--config.max_step=12)"
+    assert writers["klass"].startswith("recipe (experiments/fuji/recipe.py:")
+    assert flat.texts.keys() > writers.keys()  # Nobody set the rest: defaults.
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_bit(whole, launch, tmp_path):

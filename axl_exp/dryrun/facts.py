@@ -72,7 +72,7 @@ class Roofline:
     """How long a step takes at the least, by what it is that takes the time."""
 
     seconds: dict[str, float]
-    """compute, hbm and each link in use."""
+    """compute, hbm, each link in use, and host where something is offloaded."""
     bound_by: str
     step_seconds: float
     tokens_per_second_per_device: float

@@ -50,6 +50,9 @@ class Walk:
     """Of the device, beside the inputs."""
     peak: list[Buffer]
     host_bytes: int
+    """In the host's memory, what the program returns left out: that is its caller's."""
+    host_traffic_bytes: int
+    """Copied between device and host, both ways."""
 
 
 def walk(
@@ -179,19 +182,39 @@ class _Walker:
         fusion = Fusion(self.program, made=self.made, bytes_of=self.bytes_of)
         moves: list[tuple[Move, int]] = []
         work: list[Work] = []
-        host_bytes = 0
+        host_bytes = host_traffic_bytes = 0
+        returned = set(self.program.outputs)
         for op in self.program.ops:
             moves += [(move, 1) for move in self.moves_of[op] if self._is_new(move, fusion)]
             work += self._work(op, fusion)
-            host_bytes += sum(self.bytes_of(v) for v in op.outputs if v.on_host)
+            host_bytes += sum(
+                self.bytes_of(v) for v in op.outputs if v.on_host and v not in returned
+            )
+            host_traffic_bytes += self._host_traffic_bytes(op)
             if op in self.bodies:
                 inner, count = self.bodies[op]
                 moves += [(move, n * count) for move, n in inner.moves]
                 work += [dataclasses.replace(w, count=w.count * count) for w in inner.work]
-                host_bytes += inner.host_bytes if op.name != "scan" else 0
+                host_bytes += inner.host_bytes
+                host_traffic_bytes += inner.host_traffic_bytes * count
         peak_bytes, peak = self._peak(fusion)
         outputs = [self.specs.get(v, whole(len(v.shape))) for v in self.program.outputs]
-        return Walk(self.specs, outputs, moves, work, peak_bytes, peak, host_bytes)
+        return Walk(
+            specs=self.specs,
+            outputs=outputs,
+            moves=moves,
+            work=work,
+            peak_bytes=peak_bytes,
+            peak=peak,
+            host_bytes=host_bytes,
+            host_traffic_bytes=host_traffic_bytes,
+        )
+
+    def _host_traffic_bytes(self, op: Op) -> int:
+        if op.name != "device_put":
+            return 0
+        pairs = zip(op.inputs, op.outputs, strict=True)
+        return sum(self.bytes_of(new) for old, new in pairs if old.on_host != new.on_host)
 
     def _is_new(self, move: Move, fusion: Fusion) -> bool:
         """Whether an array was not gathered before: what has been is used again."""

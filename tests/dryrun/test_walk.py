@@ -110,3 +110,33 @@ def test_a_constraint_that_moves_an_axis_to_another_dim_is_an_all_to_all():
     with jax.sharding.use_abstract_mesh(mesh):
         found = follow(move, jnp.zeros((ROWS, DIM)), specs=[SPLIT], wanted=[None])
     assert moved(found) == {("all-to-all", ("fsdp",)): (1, ROWS * DIM * 4 // 4)}
+
+
+@pytest.mark.parametrize("num_parts", [1, 4])
+def test_what_is_offloaded_is_in_the_hosts_memory_once_and_goes_there_and_back_each_time(num_parts):
+    """Parts of a batch one after the other, as accumulation takes them, share that memory."""
+    policy = jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["product"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
+
+    def body(x, w):
+        return jnp.sin(jax.ad_checkpoint.checkpoint_name(x @ w, "product")), None
+
+    def loss(weights, x):
+        return jnp.sum(jax.lax.scan(jax.checkpoint(body, policy=policy), x, weights)[0])
+
+    def of_parts(weights, parts):
+        def add(total, x):
+            return total + jax.grad(loss)(weights, x), None
+
+        return jax.lax.scan(add, jnp.zeros_like(weights), parts)[0]
+
+    weights, parts = jnp.zeros((LAYERS, DIM, DIM)), jnp.zeros((num_parts, ROWS, DIM))
+    specs = [whole(3), ((), *BATCH)]
+    found = follow(of_parts, weights, parts, specs=specs, wanted=[whole(3)])
+    offloaded = LAYERS * ROWS * DIM * 4 // 8
+    assert found.host_bytes == offloaded
+    assert found.host_traffic_bytes == 2 * num_parts * offloaded

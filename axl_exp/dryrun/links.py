@@ -24,11 +24,6 @@ from axl_exp.mesh import (
 )
 
 
-# Of a PCIe link to each chip, one way ("How to Scale Your Model", chapter 2: 1.5e10 bytes/s of v5e
-# and v6e, 1.6e10 of v5p).
-HOST_BYTES_PER_SECOND = 1.5e10
-
-
 @dataclasses.dataclass(frozen=True)
 class Link:
     """One kind of wire."""

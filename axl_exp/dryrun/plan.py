@@ -17,7 +17,7 @@ from axl_exp.dryrun.facts import (
     Spec,
 )
 from axl_exp.dryrun.layout import Mesh, whole
-from axl_exp.dryrun.links import HOST_BYTES_PER_SECOND, Network
+from axl_exp.dryrun.links import Network
 from axl_exp.dryrun.trace import TracedStep, trace_step
 from axl_exp.dryrun.walk import Buffer, Walk, walk
 from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
@@ -214,7 +214,7 @@ def _roofline(
     for collective in collectives:
         times[collective.link] = times.get(collective.link, 0.0) + (collective.seconds or 0.0)
     if found.host_traffic_bytes:
-        times["host"] = found.host_traffic_bytes / HOST_BYTES_PER_SECOND
+        times["host"] = found.host_traffic_bytes / chip.host_bytes_per_second
     # An operation waits for its products or for its memory, whichever takes longer.
     device_seconds = sum(
         w.count * max(w.flops / chip.peak_flops_per_second, w.num_bytes / chip.hbm_bytes_per_second)

@@ -74,6 +74,10 @@ class Chip:
     network_bytes_per_second: float
     """Between slices or nodes, out of each chip, one way."""
 
+    host_bytes_per_second: float
+    """Between the chip and the memory of its host, one way: PCIe. 16 GB/s of a TPU, 32 GB/s of v6e
+    ("How to Scale Your Model", chapter 2); 16 lanes of generation 4 of A100, of 5 of later GPUs."""
+
     named_cores: int = 1
     """What the number in a selector counts per chip: Google names v4 and v5p slices by TensorCores,
     two per chip, though JAX sees one device per chip (megacore)."""
@@ -124,6 +128,7 @@ CHIPS: tuple[Chip, ...] = (
         ici=Ici(50 * _GIGA, _GRIDS_3D, wraps_from=4),
         node_devices=4,
         network_bytes_per_second=6.25 * _GIGA,
+        host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
         + "v4: 275 TFLOPs, 32 GiB; 1228 GBps in its comparison with v5p"
         + "; 6 links of 50 GB/s: Jouppi et al. 2023, arXiv:2304.01433; network as of v5p, assumed",
@@ -140,6 +145,7 @@ CHIPS: tuple[Chip, ...] = (
         ici=Ici(50 * _GIGA, _GRIDS_2D, wraps_from=16),
         node_devices=8,
         network_bytes_per_second=3.125 * _GIGA,
+        host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
         + "v5e: 197 TFLOPs, 16 GB, 819 GBps"
         + "; ICI 400 GBps both ways over 4 ports; 2 x 100 Gbps per host of 8",
@@ -156,6 +162,7 @@ CHIPS: tuple[Chip, ...] = (
         ici=Ici(100 * _GIGA, _GRIDS_V5P, wraps_from=4),
         node_devices=4,
         network_bytes_per_second=6.25 * _GIGA,
+        host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
         + "v5p: 459 TFLOPs, 95 GB, 2765 GBps"
         + "; ICI 1200 GBps both ways over 6 ports; DCN 50 Gbps per chip",
@@ -172,6 +179,7 @@ CHIPS: tuple[Chip, ...] = (
         ici=Ici(100 * _GIGA, _GRIDS_2D, wraps_from=16),
         node_devices=8,
         network_bytes_per_second=12.5 * _GIGA,
+        host_bytes_per_second=32 * _GIGA,
         source=_CLOUD_TPU
         + "v6e (Trillium): 918 TFLOPs, 32 GB, 1640 GBps"
         + "; ICI 3200 Gbps one way over 4 ports; 4 x 200 Gbps per host of 8",
@@ -187,6 +195,7 @@ CHIPS: tuple[Chip, ...] = (
         node_devices=8,
         nvlink_bytes_per_second=300 * _GIGA,
         network_bytes_per_second=25 * _GIGA,
+        host_bytes_per_second=32 * _GIGA,
         source=_NVIDIA
         + "A100 80GB SXM: 312 TFLOPS, 80 GB HBM2e, 2039 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
@@ -203,6 +212,7 @@ CHIPS: tuple[Chip, ...] = (
         node_devices=8,
         nvlink_bytes_per_second=300 * _GIGA,
         network_bytes_per_second=25 * _GIGA,
+        host_bytes_per_second=32 * _GIGA,
         source=_NVIDIA
         + "A100 40GB SXM: 312 TFLOPS, 40 GB HBM2, 1555 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
@@ -219,6 +229,7 @@ CHIPS: tuple[Chip, ...] = (
         node_devices=8,
         nvlink_bytes_per_second=450 * _GIGA,
         network_bytes_per_second=50 * _GIGA,
+        host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
         + "H100 SXM: 1979 TFLOPS with sparsity, 80 GB HBM3, 3.35 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H100: 400 Gb/s per GPU",
@@ -235,6 +246,7 @@ CHIPS: tuple[Chip, ...] = (
         node_devices=8,
         nvlink_bytes_per_second=450 * _GIGA,
         network_bytes_per_second=50 * _GIGA,
+        host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
         + "H200 SXM: 1979 TFLOPS with sparsity, 141 GB HBM3e, 4.8 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H200: 400 Gb/s per GPU",
@@ -251,6 +263,7 @@ CHIPS: tuple[Chip, ...] = (
         node_devices=8,
         nvlink_bytes_per_second=900 * _GIGA,
         network_bytes_per_second=50 * _GIGA,
+        host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
         + "B200 in HGX B200: 4.5 PFLOPS with sparsity, 180 GB HBM3e, 8 TB/s"
         + "; NVLink 1.8 TB/s both ways; DGX B200: 400 Gb/s per GPU",

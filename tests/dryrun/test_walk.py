@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from axl_exp.dryrun.layout import Mesh, whole
@@ -123,7 +124,7 @@ def test_what_is_offloaded_is_in_the_hosts_memory_once_and_goes_there_and_back_e
     )
 
     def body(x, w):
-        return jnp.sin(jax.ad_checkpoint.checkpoint_name(x @ w, "product")), None
+        return jnp.sin(checkpoint_name(x @ w, "product")), None
 
     def loss(weights, x):
         return jnp.sum(jax.lax.scan(jax.checkpoint(body, policy=policy), x, weights)[0])

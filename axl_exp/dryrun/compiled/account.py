@@ -22,11 +22,6 @@ from axl_exp.dryrun.compiled.traffic import sum_traffic, traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
 from axl_exp.mesh import Chip
 
-# Of a PCIe link to each chip, one way: 16 GB/s of a TPU, 32 GB/s of v6e ("How to Scale Your Model",
-# chapter 2); 16 lanes of generation 4 for A100, of generation 5 for later GPUs.
-_HOST_BYTES_PER_SECOND = {"v6e": 32e9, "h100": 64e9, "h200": 64e9, "b200": 64e9}
-_OLDER_HOST_BYTES_PER_SECOND = {"tpu": 16e9, "gpu": 32e9}
-
 
 @dataclasses.dataclass(frozen=True)
 class Compilation:
@@ -131,8 +126,7 @@ def _predict(
     program: Program, network: Network, costs: Costs, *, tokens: float, model_flops: float
 ) -> StepPrediction:
     chip = costs.chip
-    host = _HOST_BYTES_PER_SECOND.get(chip.name, _OLDER_HOST_BYTES_PER_SECOND[chip.platform])
-    times = Schedule(program, network, costs.seconds, host).step_times()
+    times = Schedule(program, network, costs.seconds, chip.host_bytes_per_second).step_times()
     seconds = times.total
     return StepPrediction(
         compute_seconds=times.compute,

@@ -48,8 +48,8 @@ class ShardingError(UserError):
     """A tensor that cannot be laid out on the mesh as the rules say."""
 
 
-def partition_spec(logical_axes: Sequence[str], rules: AxisRules) -> PartitionSpec:
-    """Return the mesh axes of each dim.
+def partition_spec(logical_axes: Sequence[str | None], rules: AxisRules) -> PartitionSpec:
+    """Return the mesh axes of each dim; a dim of None is whole on every device.
 
     Raises:
         ShardingError: An axis has no rule, or two dims want the same mesh axis.
@@ -65,7 +65,9 @@ def partition_spec(logical_axes: Sequence[str], rules: AxisRules) -> PartitionSp
     return PartitionSpec(*(e if len(e) > 1 else e[0] if e else None for e in entries))
 
 
-def _mesh_axes(logical_axis: str, rules: AxisRules) -> tuple[str, ...]:
+def _mesh_axes(logical_axis: str | None, rules: AxisRules) -> tuple[str, ...]:
+    if logical_axis is None:
+        return ()
     if logical_axis not in rules:
         similar = difflib.get_close_matches(logical_axis, rules, n=3) or sorted(rules)
         raise ShardingError(
@@ -135,7 +137,7 @@ def axis_rules(rules: AxisRules) -> Iterator[None]:
         _rules_in_use.reset(token)
 
 
-def constrain(x: jax.Array, *logical_axes: str) -> jax.Array:
+def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:
     """Return `x`, laid out on the mesh of `jax.set_mesh` as the rules in use say.
 
     Without rules, without a mesh, or on a mesh of one device it is `x` itself: no operation.

@@ -7,6 +7,9 @@ import tempfile
 
 import pytest
 
+# Where libtpu is installed, JAX would look for a TPU in every process and complain of none.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_home():

@@ -15,8 +15,8 @@ from axl_exp.model.sharding import constrain, mesh_is_split, spec_in_use
 
 
 def _logits(x_BSD: jax.Array, weight_VD: jax.Array, dot_general: DotGeneral) -> jax.Array:
-    # Both laid out as the logits are to be: left to itself, XLA (of JAX 0.10.2, on a mesh that splits
-    # data, fsdp and model) made wrong logits of a table over fsdp and model.
+    # Both laid out as the logits are to be: left to itself, XLA (of JAX 0.10.2) made wrong logits
+    # of a table over fsdp and model, on a mesh that splits data too.
     x_BSD = constrain(x_BSD, "batch", "sequence", None)
     weight_VD = constrain(weight_VD, "hidden", None)
     logits_BSV = project(x_BSD, weight_VD, in_dims_last=True, dot_general=dot_general)

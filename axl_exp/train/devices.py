@@ -1,7 +1,9 @@
 """The devices at hand: what they are called, and the mesh that they form."""
 
 import collections
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +26,8 @@ from axl_exp.mesh import (
 from axl_exp.train.processes import process_count
 
 AUTO = "auto"
+# Under /dev: TPUs (two drivers), NVIDIA's GPUs (and in WSL), AMD's.
+_ACCELERATOR_FILES = ("accel*", "vfio/[0-9]*", "nvidia[0-9]*", "nvidiactl", "dxg", "kfd")
 # `jax.Device` is a variable to type checkers, so no type.
 Devices = Sequence[Any]
 
@@ -44,6 +48,9 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
     if wanted is not None and wanted.platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _own_cpu_devices(wanted))
+    if wanted is None and not jax.config.jax_platforms and not _may_have_accelerator():
+        # Else JAX asks every plugin that is installed, and libtpu complains aloud of a missing TPU.
+        jax.config.update("jax_platforms", "cpu")
     try:
         devices = jax.devices()
     except RuntimeError as error:
@@ -72,6 +79,13 @@ def _own_cpu_devices(wanted: HardwareSelector) -> int:
             f"--mesh={wanted} does not divide into {count} processes; use a multiple of {count}."
         )
     return wanted.num_devices // count
+
+
+def _may_have_accelerator() -> bool:
+    """Return whether the host shows any device file of a TPU or GPU; only Linux tells."""
+    if sys.platform != "linux":
+        return True
+    return any(next(Path("/dev").glob(pattern), None) for pattern in _ACCELERATOR_FILES)
 
 
 def num_slices(devices: Devices) -> int:

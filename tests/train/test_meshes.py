@@ -35,10 +35,10 @@ def train(sizes, num_devices):
     losses = []
     with jax.set_mesh(trainer.mesh):
         step = jax.jit(trainer.step, donate_argnums=0)
-        for _ in range(%d):
+        for _ in range(int(sys.argv[1])):
             batch = {name: rng.integers(1, 64, (8, 16)) for name in ("inputs", "target_bytes")}
             # Something that can be learnt: each token says the next.
-            batch["targets"] = (batch["inputs"] * 7 + 3) %% 63 + 1
+            batch["targets"] = (batch["inputs"] * 7 + 3) % 63 + 1
             batch |= {"segment_ids": lengths[0], "positions": lengths[1]}
             batch = {name: jnp.asarray(rows, jnp.int32) for name, rows in batch.items()}
             state, metrics = step(state, jax.device_put(batch, trainer.batch_sharding))
@@ -46,10 +46,10 @@ def train(sizes, num_devices):
     return losses
 
 found = {"one": train({"data": 1}, 1)}
-for text in sys.argv[1:]:
+for text in sys.argv[2:]:
     found[text] = train(json.loads(text), 8)
 print(json.dumps(found))
-""" % _NUM_STEPS
+"""
 MESHES = [
     {"data": 8},
     {"fsdp": 8},
@@ -58,15 +58,15 @@ MESHES = [
     {"data": 2, "fsdp": 2, "model": 2},
     {"expert": 2, "fsdp": 2, "seq": 2},
 ]
-# Float32 sums in another order, carried on by 20 updates: measured at most 1.1e-5 of the loss.
-_TOLERANCE = 5e-5
+# Float32 sums in another order, carried on by 20 updates: measured at most 4e-7 of the loss.
+_TOLERANCE = 5e-6
 
 
 def test_twenty_steps_on_any_mesh_of_eight_devices_have_the_losses_of_one():
     flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(json.dumps, MESHES)],
+        [sys.executable, "-c", SCRIPT, str(_NUM_STEPS), *map(json.dumps, MESHES)],
         env=environment,
         capture_output=True,
         text=True,
@@ -79,5 +79,4 @@ def test_twenty_steps_on_any_mesh_of_eight_devices_have_the_losses_of_one():
     assert len(found) == len(MESHES)
     for mesh, losses in found.items():
         apart = np.abs(losses / one - 1).max()
-        print(mesh, apart)
         assert apart < _TOLERANCE, (mesh, apart)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from axl_exp.cli import CommandParser, run_command
-
-if TYPE_CHECKING:
-    from axl_exp.compare.comparison import Comparison
 
 _DESCRIPTION = """\
 Compare run B (and C, ...) against run A: verdict, validity, metrics, time, losses, config.
@@ -49,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--html", metavar="FILE", help="write the report as one self-contained page as well"
     )
+    parser.add_argument(
+        "--md", metavar="FILE", help="write Markdown for a pull request as well, under 64 KB"
+    )
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     flags = parser.parse_args(argv)
     if flags.a is None and not flags.floors:
@@ -70,7 +68,9 @@ def _margin(text: str) -> float:
 
 def _compare(flags: argparse.Namespace) -> int:
     from axl_exp.compare.as_json import comparison_json
+    from axl_exp.compare.as_markdown import comparison_markdown
     from axl_exp.compare.comparison import compare
+    from axl_exp.compare.page import render_comparisons
     from axl_exp.compare.refs import NoSuchRunError
     from axl_exp.compare.show import show_all
     from axl_exp.compare.sides import choose_sides, load_side
@@ -87,7 +87,9 @@ def _compare(flags: argparse.Namespace) -> int:
     floors = stored_floors(loaded[0].runs[0], store)
     comparisons = compare(loaded, floors=floors, margin=flags.margin)
     if flags.html is not None:
-        _write_page(flags.html, comparisons)
+        _write_report(flags.html, render_comparisons(comparisons))
+    if flags.md is not None:
+        _write_report(flags.md, comparison_markdown(comparisons))
     if flags.json:
         print(comparison_json(comparisons))
     else:
@@ -95,11 +97,10 @@ def _compare(flags: argparse.Namespace) -> int:
     return worst_exit_code([comparison.verdict for comparison in comparisons])
 
 
-def _write_page(file: str, comparisons: Sequence[Comparison]) -> None:
-    from axl_exp.compare.page import render_comparisons
+def _write_report(file: str, text: str) -> None:
     from axl_exp.run.files import write_text
 
-    write_text(Path(file), render_comparisons(comparisons))
+    write_text(Path(file), text)
     print(f"report: {file}", file=sys.stderr)
 
 

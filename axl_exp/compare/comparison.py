@@ -53,7 +53,7 @@ class Comparison:
         theirs: What MaxView shows of two MaxText logs; None for anything else.
         explanations: What can explain each metric that became better or worse.
         notes: What a reader must know of the files and of how the runs were chosen.
-        explanation: What can explain a difference of the losses; says so where nothing can.
+        losses_explained: What can explain that the losses differ; None where they do not.
     """
 
     side_a: Side
@@ -68,7 +68,7 @@ class Comparison:
     time: list[TimeUse]
     losses: LossComparison
     changes: list[ConfigChange]
-    explanation: str
+    losses_explained: Explanation | None
     explanations: list[Explanation]
     parameters: ParameterComparison
     checks: list[Check]
@@ -76,6 +76,11 @@ class Comparison:
     notes: list[str]
     floors: Floors
     margin: float | None = None
+
+    @property
+    def explanation(self) -> str:
+        """What can explain a difference of the losses, in words; says so where nothing can."""
+        return self.losses_explained.told if self.losses_explained else ""
 
 
 def compare(
@@ -149,7 +154,7 @@ def _compare(
         time=time_use(a, b),
         losses=losses,
         changes=changes,
-        explanation=explain_losses(a, b, losses, changes, found),
+        losses_explained=explain_losses(a, b, losses, changes, found),
         explanations=[],
         parameters=compare_parameters(a, b),
         checks=[*physical_checks("A", a), *physical_checks("B", b)],

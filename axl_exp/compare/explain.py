@@ -57,11 +57,11 @@ def explain_losses(
     losses: LossComparison,
     changes: Sequence[ConfigChange],
     differences: Sequence[Difference],
-) -> str:
-    """Return what can explain that the losses differ; empty where they do not."""
+) -> Explanation | None:
+    """Return what can explain that the losses differ; None where they do not."""
     if losses.parting is None:
-        return ""
-    return _explain(a, b, "losses", True, changes, differences).told
+        return None
+    return _explain(a, b, "losses", True, changes, differences)
 
 
 def _explain(

@@ -43,6 +43,17 @@ class ParameterComparison:
     changes: list[ParameterChange]
     untold: list[str]
 
+    @property
+    def told(self) -> str:
+        """How many are the same, in words; empty where a side tells of none."""
+        if not (self.num_a and self.num_b):
+            return ""
+        told = f"{self.num_matched} of {self.num_a} and {self.num_b} are the same"
+        told += ", under the names of two libraries" if self.is_wrapped else ""
+        if self.untold:
+            told += f"; not compared, since a side does not tell: {', '.join(self.untold)}"
+        return told
+
 
 def compare_parameters(a: Run, b: Run) -> ParameterComparison:
     """Return which parameters of B are not those of A; empty lists where a side tells none."""

@@ -280,13 +280,9 @@ def _show_config(c: Comparison, console: Console) -> None:
 
 def _show_parameters(parameters: ParameterComparison, console: Console) -> None:
     p = parameters
-    if not (p.num_a and p.num_b):
+    if not p.told:
         return
-    wrapped = ", under the names of two libraries" if p.is_wrapped else ""
-    told = f"Parameters: {p.num_matched} of {p.num_a} and {p.num_b} are the same{wrapped}"
-    if p.untold:
-        told += f"; not compared, since a side does not tell: {', '.join(p.untold)}"
-    _heading(console, told)
+    _heading(console, f"Parameters: {p.told}")
     rows = [(change.what, change.path, change.a, change.b) for change in p.changes[:_MAX_SHOWN]]
     if rows:
         console.print(make_table("", "path", "A", "B", rows=rows))

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from axl_exp.compare.as_json import comparison_value
+from axl_exp.compare.as_markdown import comparison_details
 from axl_exp.compare.page.rows import LOOKS
+from axl_exp.report.markdown import code, escape, fitted, folded
 from axl_exp.report.terminal import make_table
 from axl_exp.report.text import one_line, printable
 from axl_exp.run.files import strict_json
@@ -17,7 +19,6 @@ from axl_exp.suite.result import CaseResult, SuiteResult
 
 SCHEMA = "axl_exp.suite_result/1"
 _STYLES = {"better": "green", "worse": "bold red", "unsure": "yellow", "noise": "default"}
-MAX_MD_BYTES = 60_000  # GitHub takes 65,536 characters, and a comment may hold more than this.
 
 
 def show(result: SuiteResult, console: Console) -> None:
@@ -52,10 +53,10 @@ def markdown(result: SuiteResult) -> str:
     session = result.session
     table = matrix(result.cases)
     lines = [
-        f"### {_worst_icon(result)} Suite `{_md(session.suite.name)}`: {result.headline}",
+        f"### {_worst_icon(result)} Suite {code(session.suite.name)}: {result.headline}",
         "",
-        f"`{_md(session.base.name)}` ({session.base.commit[:8]}) against "
-        f"`{_md(session.head.name)}` ({session.head.commit[:8]}), "
+        f"{code(session.base.name)} ({session.base.commit[:8]}) against "
+        f"{code(session.head.name)} ({session.head.commit[:8]}), "
         f"{session.repeats} run{'s' * (session.repeats > 1)} per side",
         "",
         "| case | verdict | " + " | ".join(table.columns) + " |",
@@ -64,18 +65,10 @@ def markdown(result: SuiteResult) -> str:
     for case, cells in zip(result.cases, table.rows, strict=True):
         told = " | ".join(_md_cell(cell) for cell in cells)
         icon, _ = LOOKS[case.state]
-        lines.append(f"| {_md(case.case.name)} | {icon} {case.state} | {told} |")
+        lines.append(f"| {escape(case.case.name)} | {icon} {case.state} | {told} |")
     lines.append("")
-    head = "\n".join(lines)
-    size = len(head.encode())
-    for case in result.cases:
-        part = "\n".join(_md_details(case))
-        size += len(part.encode())
-        if size > MAX_MD_BYTES:
-            head += "\nThe details of further cases are in the report.\n"
-            break
-        head += part
-    return head
+    details = map(_md_details, result.cases)
+    return fitted("\n".join(lines), details, rest="The details of further cases are in the report.")
 
 
 def _worst_icon(result: SuiteResult) -> str:
@@ -85,35 +78,16 @@ def _worst_icon(result: SuiteResult) -> str:
 
 
 def _md_cell(cell: Cell) -> str:
-    return _md(cell.value) + (f"<br>{cell.icon} {_md(cell.change)}" if cell.change else "")
+    return escape(cell.value) + (f"<br>{cell.icon} {escape(cell.change)}" if cell.change else "")
 
 
-def _md_details(case: CaseResult) -> list[str]:
+def _md_details(case: CaseResult) -> str:
     icon, _ = LOOKS[case.state]
-    lines = [
-        "<details>",
-        f"<summary>{icon} {_md(case.case.name)}: {_md(case.headline)}</summary>",
-        "",
-    ]
-    for trial, failure in case.failures.items():
-        lines.append(f"- {_md(trial.name)} failed: {_md(failure)}")
+    failures = case.failures.items()
+    lines = [f"- {escape(trial.name)} failed: {escape(failure)}" for trial, failure in failures]
     if case.comparison is not None:
-        for m in case.comparison.metrics:
-            change = "" if m.relative is None else f" {100 * m.relative:+.2f} %"
-            lines.append(f"- {_md(m.name)}{change}: **{m.state}**, {_md(m.reason)}")
-        for change in case.comparison.changes[:20]:
-            values = f"`{_md(str(change.before))}` → `{_md(str(change.after))}`"
-            lines.append(f"- config `{_md(change.path)}` ({change.leaf_class}): {values}")
-        if case.comparison.explanation:
-            lines.append(f"- losses: {_md(case.comparison.explanation)}")
-    return [*lines, "", "</details>", ""]
-
-
-def _md(text: str) -> str:
-    """Return `text` as Markdown that says it and does nothing else."""
-    for character in "\\`|<>*_[]":
-        text = text.replace(character, f"&#{ord(character)};")
-    return one_line(text)
+        lines += comparison_details(case.comparison)
+    return folded(f"{icon} {escape(case.case.name)}: {escape(case.headline)}", lines)
 
 
 def result_json(result: SuiteResult) -> str:

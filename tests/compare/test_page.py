@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from axl_exp.compare.__main__ import main
+from axl_exp.run.params import write_params
 
 SEEDS = Path(__file__).resolve().parents[3] / "shared" / "seeds"
 
@@ -77,6 +78,40 @@ def test_every_link_within_the_page_has_its_target_and_ids_are_unique(make_run, 
     assert len(set(text.ids)) == len(text.ids)
     assert {link[1:] for link in text.links if link.startswith("#")} <= set(text.ids)
     assert "c1-log-A-2" in text.ids
+
+
+def test_what_explains_a_change_is_linked_both_ways_and_parameters_have_a_section(
+    make_run, tmp_path
+):
+    worse = {step: 1.1 * (9 - step / 20) for step in range(1, 61)}
+    a, b = make_run("a"), make_run("b", losses=worse)
+    b.config.write_text(b.config.read_text().replace("learning_rate: 0.001", "learning_rate: 0.1"))
+    for run, sharding in ((a, "(fsdp, None)"), (b, "(None, fsdp)")):
+        told = {"shape": "float32[4, 8]", "logical": "(embed, mlp)", "physical": sharding}
+        write_params(run.params, {"decoder/w": told})
+    text = Text(page_of(a.path, b.path, tmp_path=tmp_path))
+    assert text.links.count("#c1-leaf-0") == 2  # Of the metric, and of where the losses part.
+    assert "#c1-metric-0" in text.links and "c1-metric-0" in text.ids
+    assert text.links.count("#c1-losses") == 2  # Of the contents, and of the leaf.
+    told = str(text)
+    assert "1 of 1 and 1 are the same" in told and "physical decoder/w (fsdp, None)" in told
+
+
+def test_markdown_folds_its_details_and_stays_small_enough_for_a_comment(
+    make_run, tmp_path, capsys
+):
+    a, b = make_run("a"), make_run("b", step_seconds=0.3)
+    many = "".join(f'tag_{k:03}: "|x` <b> {"y" * 3000}"\n' for k in range(200))
+    b.config.write_text(b.config.read_text() + many)
+    file = tmp_path / "comment.md"
+    assert main([str(a.path), str(b.path), f"--md={file}"]) == 1
+    assert f"report: {file}" in capsys.readouterr().err
+    told = file.read_text()
+    assert told.startswith("### ▼ worse: step time, median (s) +20.00 %")
+    assert "| step time, median (s) | 0.2500 | 0.3000 | +20.00 % | ▼ worse |" in told
+    assert told.count("<details>") == told.count("</details>") > 1
+    assert "… and 160 more" in told and "<b>" not in told
+    assert len(told.encode()) < 65_536
 
 
 def test_what_config_and_log_say_is_shown_and_is_no_markup(make_run, tmp_path):

@@ -11,6 +11,7 @@ from axl_exp.compare.comparison import Comparison
 from axl_exp.compare.load import Run
 from axl_exp.compare.page.charts import charts_of
 from axl_exp.compare.page.gantt import gantt_of
+from axl_exp.compare.page.links import links_of
 from axl_exp.compare.page.logs import LogText, log_text
 from axl_exp.compare.page.rows import (
     LOOKS,
@@ -94,6 +95,8 @@ def _values(c: Comparison, *, prefix: str) -> dict[str, Any]:
         "has_configs": c.a.config is not None and c.b.config is not None,
         "num_leaves": len(c.a.config) if c.a.config is not None else 0,
         "config": config_groups(c.changes),
+        "parameters": c.parameters,
+        "links": links_of(c, prefix=prefix),
         "logs": _logs(c, prefix=prefix),
     }
 

@@ -136,7 +136,6 @@ def loss_facts(c: Comparison) -> list[tuple[str, str]]:
             "first step apart of each",
             ", ".join(f"{k} {'never' if s is None else s}" for k, s in losses.first_apart.items()),
         ),
-        ("what explains it", c.explanation),
     ]
     if losses.quanta_apart is not None:
         low, high = losses.quanta_apart

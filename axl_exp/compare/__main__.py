@@ -16,10 +16,11 @@ A RUN is
   a run directory, or its metrics.jsonl alone; a pattern of them ('runs/fuji-*');
   a git branch or commit with runs in the store: its newest finished run and that run's repeats
     (REF:config chooses the config where there are several);
-  a log of MaxText, Megatron-LM, torchtitan, AXLearn and others, or a directory of TensorBoard
-    event files, found out by their content; LOG+LOG or a directory of logs is one run, of several
-    hosts or restarts;
-  a page of MaxView: one with two logs is both sides, PAGE#NAME is one of them.
+  a log of MaxText, Megatron-LM, torchtitan, AXLearn, DeepSpeed, Hugging Face Trainer, or a
+    directory of TensorBoard event files, found out by their content; LOG+LOG or a directory of
+    logs is one run, of several hosts or restarts;
+  a page of MaxView, or a word-diff of two logs: one with two logs is both sides, PAGE#NAME is
+    one of them (of a word-diff, old and new).
 
 exit codes: 0 no regression, 1 regression, 2 usage or a file that cannot be read,
             3 not comparable or not enough data

@@ -1,4 +1,4 @@
-"""Pages of MaxView: text that wraps one or two MaxText logs, and the figures shown above them.
+"""Files of two logs: pages of MaxView, with the figures shown above them, and word-diffs.
 
 What the page shows is kept as the page's own, beside what the logs say.
 """
@@ -9,10 +9,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from axl_exp.compare.logs import word_diff
 from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.read import parse_log, read_log
+from axl_exp.compare.logs.word_diff import is_word_diff, one_side
 
 _MAX_BYTES = 64 << 20
+_HEAD_BYTES = 1 << 20
 _MARK = re.compile(rb"\A\s*(?:\xef\xbb\xbf)?MaxView\b")
 # The head of each log: `Linen · 574ad3fb9 · run · full log`.
 _DOT = rb"(?:\s|\xc2\xa0)+\xc2\xb7(?:\s|\xc2\xa0)+"
@@ -68,7 +71,10 @@ def page_names(path: Path) -> list[str]:
     """Return the names of the logs on the page at `path`; empty where it is no page."""
     try:
         with open(path, "rb") as file:
-            if not _MARK.match(file.read(64)):
+            head = file.read(_HEAD_BYTES)
+            if is_word_diff(head):
+                return list(word_diff.NAMES)
+            if not _MARK.match(head):
                 return []
             file.seek(0)
             text = file.read(_MAX_BYTES)
@@ -95,8 +101,12 @@ def read_logs(path: Path, *, part: str) -> tuple[Log, Page | None]:
         is_page = _is_page(path)
         return log, Page("", "", [""], "", "", "") if is_page else None
     text = path.read_bytes()
-    heads = _heads(text)
     index = _choose(path, names, part)
+    if is_word_diff(text[:_HEAD_BYTES]):
+        log = parse_log(one_side(text, names[index]), path=path)
+        log.repairs.append("two logs in one word-diff taken apart")
+        return log, None
+    heads = _heads(text)
     end = heads[index + 1].start() if index + 1 < len(heads) else len(text)
     start = heads[index].end()
     log = parse_log(text[start:end], path=path, first_line=1 + text.count(b"\n", 0, start))

@@ -10,6 +10,7 @@ import datetime
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.deepspeed import count_overflows, overflow_note
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory
 from axl_exp.compare.logs.megatron_size import check_parameters
@@ -52,6 +53,8 @@ ITERATION = Dialect(
         "TFLOPs": Name("perf/tflops_per_device"),
         "tflops": Name("perf/tflops_per_device"),
         "throughput (tokens/s)": Name("perf/tokens_per_second"),
+        "tokens per gpu per second (tgs)": Name("printed/tokens_per_second_per_device"),
+        "samples per second": Name("megatron/samples_per_second"),
         "learning rate": Name("train/learning_rate"),
         "lm loss": Name("train/loss"),
         "lm-loss": Name("train/loss"),
@@ -132,12 +135,14 @@ class MegatronReader:
         self._log = log
         self._rows, self._evals = RowsBuilder(), RowsBuilder()
         self._ranks: dict[tuple[int, int], int] = {}
+        self._num_overflows = 0
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
         spans = read_records(block, ITERATION, self._rows)
         spans += read_records(block, VALIDATION, self._evals)
         text, log = block.text, self._log
+        self._num_overflows += count_overflows(block)
         for match in _ARGUMENTS.finditer(text):
             self._read_arguments(match["body"])
         for match in _PARAMETERS.finditer(text):
@@ -172,6 +177,8 @@ class MegatronReader:
         batch, length = arguments.get("global_batch_size", ""), arguments.get("seq_length", "")
         if batch.isdigit() and length.isdigit():
             log.facts["tokens_per_step"] = int(batch) * int(length)
+        if self._num_overflows:
+            log.notes.append(overflow_note(self._num_overflows))
         if len(log.rows):
             log.notes.append(
                 "its second line averages the first two iterations; every line is a mean over the "

@@ -23,9 +23,9 @@ _LABEL = re.compile(
 _DIGITS = re.compile(rb"\d+")
 # How an entry of a log begins. A line that begins otherwise may be the rest of the one before.
 _HEAD = re.compile(
-    rb"\s*(?:[IWEF]\d{4} \d\d:|\d{4}[-/]\d\d|\[|step:|iteration\s|completed |Completed |Per train|"
-    rb"XPK |Config param|Memstats|Using |rank \d|>|\(min|validation loss|EXIT_CODE|TIMESTAMP|"
-    rb"Traceback)"
+    rb"\s*(?:[IWEF]\d{4} \d\d:|\d{4}[-/]\d\d|\[|steps?:|\{['\"]|iteration\s|completed |Completed |"
+    rb"Per train|XPK |Config param|Memstats|Using |rank \d|>|\(min|validation loss|EXIT_CODE|"
+    rb"TIMESTAMP|Traceback)"
 )
 # Only a line in which a record begins, or may begin at its cut end, is tried with the next one.
 _MAY_BREAK = re.compile(rb"step|iteration|(?:[cC]omp\w*|ste?|it\w*)$")

@@ -13,7 +13,9 @@ import numpy as np
 
 from axl_exp.compare.logs.axlearn import AxlearnReader
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.deepspeed import DeepSpeedReader
 from axl_exp.compare.logs.dialect import Dialect, RowsBuilder
+from axl_exp.compare.logs.hugging_face import HuggingFaceReader
 from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.maxtext import MaxTextReader
 from axl_exp.compare.logs.megatron import MegatronReader
@@ -55,6 +57,8 @@ READERS: tuple[type[Reader], ...] = (
     MegatronReader,
     TorchtitanReader,
     AxlearnReader,
+    HuggingFaceReader,
+    DeepSpeedReader,
 )
 _NAMED = re.compile(rb"\(\?P<\w+>")
 _RECORDS = tuple(

@@ -40,10 +40,18 @@ def axlearn(step: int) -> str:
     )
 
 
+def hugging_face(step: int) -> str:
+    return (
+        f" 10%|##   | {step}/12 [00:41<06:09,  2.43it/s] {{'loss': {11 - step / 100}, 'grad_norm': "
+        f"{step / 7}, 'learning_rate': 4.97e-05, 'epoch': {step / 12:.2f}}}"
+    )
+
+
 FORMATS: dict[str, Callable[[int], str]] = {
     "Megatron-LM": megatron,
     "torchtitan": torchtitan,
     "AXLearn": axlearn,
+    "Hugging Face Trainer": hugging_face,
 }
 MISHAPS: dict[str, Callable[[str], str]] = {
     "folded": lambda text: text.replace("\n", " "),

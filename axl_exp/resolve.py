@@ -92,6 +92,7 @@ def resolve(
     overrides: Sequence[Override] = (),
     module: str | None = None,
     adapt: Callable[[Any], Any] | None = None,
+    rule: MeshRule | None = None,
 ) -> Resolved:
     """Return the resolved config of `name` on the hardware `selector`.
 
@@ -102,15 +103,16 @@ def resolve(
         module: Name of a module with configs and mesh rules of the user's own.
         adapt: A further change, config in and copy out, by what is at hand here (the data, say). It
             comes after the mesh rule, so that overrides have the last word.
+        rule: Applied in place of the one that is written for the hardware: a rule on trial.
 
     Raises:
         UserError: Its subclasses say which of the names, rules, values or sizes is wrong.
     """
     named = load_config(name, module=module)
-    cfg, hardware, rule, changes = named.config, None, None, ()
+    cfg, hardware, changes = named.config, None, ()
     if selector is not None:
         hardware = parse_selector(selector) if isinstance(selector, str) else selector
-        rule = select_rule(
+        rule = rule or select_rule(
             load_mesh_rules(module=module), selector=str(hardware), config=named.name
         )
         cfg = _infer(apply_rule(rule, cfg, hardware=hardware), hardware)

@@ -20,6 +20,9 @@ levels:
   plan     traces the step: shardings, memory, communication and the least time; seconds
   compile  gives it to the compiler of the hardware, without that hardware; minutes
 
+commands of their own, each with its --help:
+  search      the mesh, remat policy and accumulation that are fastest, as a mesh rule
+
 Any field of the config is set by --config.<path>=<value>.
 
 exit codes: 0 it fits, 1 it (or one row of --all) does not, 2 usage, or it cannot be laid out
@@ -50,7 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse flags and tell; returns the exit code."""
-    words, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] == "search":
+        from axl_exp.dryrun.search.__main__ import main as search_main
+
+        return search_main(argv[1:])
+    words, overrides = split_overrides(argv)
     parser = make_parser()
     flags = parser.parse_args(words)
     if not flags.all and not (flags.config and flags.mesh):

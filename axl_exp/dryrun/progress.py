@@ -49,6 +49,11 @@ class SweepProgress:
         """Show where the compiler is."""
         self._bar.update(self._task, description=f"{self._what}: {stage}, {seconds:.0f} s")
 
+    def expect(self, more: int) -> None:
+        """So many more are to be done than was known."""
+        total = self._bar.tasks[0].total or 0
+        self._bar.update(self._task, total=total + more)
+
     def advance(self) -> None:
         """One more is done."""
         self._bar.advance(self._task)

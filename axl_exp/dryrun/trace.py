@@ -11,6 +11,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
 from axl_exp.dryrun.program import Program, read_program
+from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector, axis_sizes
 from axl_exp.model import FlopsPerToken, flops_per_token
 from axl_exp.model.sharding import check_divides, partition_spec
@@ -67,6 +68,11 @@ def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
     )
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
     spec = partition_spec(("batch", "sequence"), model.axis_rules)
+    if cfg.accumulation_steps < 1 or rows % cfg.accumulation_steps:
+        raise UserError(
+            f"accumulation_steps {cfg.accumulation_steps} does not divide "
+            f"input.global_batch_size {rows}; change one."
+        )
     of_part = f"one of {cfg.accumulation_steps} parts (accumulation_steps) of the batch"
     check_divides(of_part, (rows // cfg.accumulation_steps, positions), spec, mesh.shape)
     leaf = jax.ShapeDtypeStruct((rows, positions), jnp.int32)

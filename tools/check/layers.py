@@ -14,6 +14,7 @@ COMMANDS = (
     "axl_exp.golden.__main__",
     "axl_exp.compare.__main__",
     "axl_exp.dryrun.__main__",
+    "axl_exp.dryrun.search.__main__",
     "axl_exp.build_dataset.__main__",
     "axl_exp.suite.__main__",
     "tools.bench.__main__",
@@ -62,6 +63,7 @@ LIGHT = (
     "axl_exp.launch.__main__",
     "axl_exp.golden.__main__",
     "axl_exp.dryrun.__main__",
+    "axl_exp.dryrun.search.__main__",
     "axl_exp.build_dataset.__main__",
     "mesh_rules",
 )

@@ -1,0 +1,1 @@
+"""The best mesh, remat policy and accumulation for a config on a hardware."""

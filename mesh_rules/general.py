@@ -63,6 +63,7 @@ def general_rules(
         max_slices: Several slices of the largest number, up to so many.
     """
     for fit in fits:
+        first = (_smallest(hardware, fit),)
         numbers_of_fit = [n for n in numbers if fit.smallest <= n <= (fit.largest or n)]
         slices = [n for n in (2, 4, 8) if fit.smallest_slices <= n <= max_slices]
         whole = [n for n in numbers_of_fit if n // cores // fit.model <= _MAX_FSDP]
@@ -76,7 +77,8 @@ def general_rules(
                     selector=f"{hardware}-({'|'.join(map(str, some))})",
                     configs=fit.configs,
                     modifiers=(SetMeshShape(shape), *_memory(fit)),
-                    **_selectors(_smallest(hardware, fit), some is whole, reviewed),
+                    golden_selectors=first if reviewed and some is whole else (),
+                    planned_selectors=first if not reviewed and some is whole else (),
                 )
         if slices and fit.largest is None:
             yield MeshRule(
@@ -86,7 +88,7 @@ def general_rules(
                     SetMeshShape(_several_slices(fit, numbers[-1] // cores)),
                     *_memory(fit),
                 ),
-                **_selectors(_smallest(hardware, fit), fit.smallest_slices > 1, reviewed),
+                golden_selectors=first if reviewed and fit.smallest_slices > 1 else (),
             )
     for configs in dict.fromkeys(fit.configs for fit in fits):
         least = min((f for f in fits if f.configs == configs), key=lambda f: f.smallest)
@@ -108,15 +110,6 @@ def general_rules(
 def _smallest(hardware: str, fit: Fit) -> str:
     slices = f"-{fit.smallest_slices}" if fit.smallest_slices > 1 else ""
     return f"{hardware}-{fit.smallest}{slices}"
-
-
-def _selectors(smallest: str, is_first: bool, reviewed: bool) -> dict[str, tuple[str, ...]]:
-    """Where the rule is shown: on the smallest hardware, as a golden file or in sweeps alone."""
-    shown = (smallest,) if is_first else ()
-    return {
-        "golden_selectors": shown if reviewed else (),
-        "planned_selectors": () if reviewed else shown,
-    }
 
 
 def _memory(fit: Fit) -> tuple[SetFields | LimitTokensPerDevice, ...]:

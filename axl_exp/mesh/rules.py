@@ -96,7 +96,11 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
                     f"{rule.smallest} ({rule.defined_at})."
                 )
             return rule
-    tried = dict.fromkeys(r.selector for r in rules if re.fullmatch(r.configs, config))
+    of_config = [r.selector for r in rules if re.fullmatch(r.configs, config)]
+    hardware = re.sub(r"-\d.*", "", selector)
+    # Those of this hardware say what is missing; of another, all say what there is.
+    of_hardware = [s for s in of_config if s.startswith(hardware)]
+    tried = dict.fromkeys(of_hardware or of_config)
     raise NoMeshRuleError(
         f"No mesh rule for {config} on {selector}. Tried: {', '.join(tried) or 'none'}. "
         "Choose one of these with --mesh, or add a rule to mesh_rules/ or to your --module."

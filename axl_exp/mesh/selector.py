@@ -105,4 +105,29 @@ def _accelerator(platform: str, name: str, number: int, num_slices: int) -> Hard
             f"{platform}-{name}-{number}: {chip.name} slices are named by their TensorCores, "
             f"{chip.named_cores} per chip, so the number must divide by {chip.named_cores}."
         )
-    return HardwareSelector(platform, chip.name, number, num_slices)
+    selector = HardwareSelector(platform, chip.name, number, num_slices)
+    _check_number(selector, chip)
+    return selector
+
+
+def _check_number(selector: HardwareSelector, chip: Chip) -> None:
+    """Raise UnknownHardwareError where there is no such slice, or no such number of nodes."""
+    if chip.ici is not None:
+        chips = selector.number // chip.named_cores
+        if chips in chip.ici.grids:
+            return
+        numbers = [chip.named_cores * count for count in sorted(chip.ici.grids)]
+        what = f"no slice of {chip.name} has {chips} chips"
+    else:
+        rest = selector.number % chip.node_devices
+        if rest == 0 or selector.number in (1, 2, 4):
+            return
+        node = chip.node_devices
+        below = selector.number - rest
+        numbers = [1, 2, 4, node] if selector.number < node else [below, below + node]
+        what = f"a node has {node} GPUs, and several nodes are whole ones"
+    near = sorted(numbers, key=lambda number: abs(number - selector.number))[:4]
+    hardware = f"{selector.platform}-{chip.name}"
+    raise UnknownHardwareError(
+        f"{selector}: {what}. Would do: {', '.join(f'{hardware}-{n}' for n in sorted(near))}."
+    )

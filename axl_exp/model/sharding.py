@@ -116,9 +116,12 @@ def check_divides(
         sizes = {axis: mesh_shape[axis] for axis in axes if mesh_shape[axis] > 1}
         if shape[dim] % math.prod(sizes.values()):
             mesh_axes = " * ".join(f"{axis}={size}" for axis, size in sizes.items())
+            most = math.gcd(shape[dim], math.prod(sizes.values()))
+            would_do = f"{'*'.join(sizes)}={most}" + (" or a divisor of it" if most > 1 else "")
             raise ShardingError(
                 f"{name} {tuple(shape)}: dim {dim} of size {shape[dim]} does not divide by mesh "
-                f"axes {mesh_axes}; change the mesh shape, or its rule in logical_axis_rules."
+                f"axes {mesh_axes}; change the mesh shape, or its rule in logical_axis_rules. "
+                f"Would do: {would_do}."
             )
 
 

@@ -18,7 +18,7 @@ SPLIT = (("fsdp",), ())
 
 def follow(function, *args, specs, wanted, reused=frozenset()):
     program = read_program(jax.make_jaxpr(function)(*args))
-    return walk(program, specs, wanted=wanted, mesh=MESH, reused=frozenset(reused))
+    return walk(program, specs, wanted=wanted, mesh=MESH, reused=reused)
 
 
 def moved(found):
@@ -97,7 +97,9 @@ def test_chains_of_elementwise_operations_take_no_memory_between():
 
 def test_a_state_that_is_written_where_it_was_takes_no_memory():
     state = jnp.zeros((ROWS, DIM))
-    found = follow(lambda s: s * 2, state, specs=[whole(2)], wanted=[whole(2)], reused={0})
+    found = follow(
+        lambda s: s * 2, state, specs=[whole(2)], wanted=[whole(2)], reused=frozenset([0])
+    )
     assert found.peak_bytes == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
-from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
+from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 _NUMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -76,6 +76,8 @@ RULES = (
         "gpu-a100-40gb",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_1B, smallest=4, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=8, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=4, keeps_products=False),
@@ -90,13 +92,15 @@ RULES = (
         "gpu-a100",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=1, keeps_products=False),
             Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+            Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),
         reviewed=False,
     ),
@@ -104,19 +108,23 @@ RULES = (
         "gpu-h100",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=1, keeps_products=False),
             Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+            Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),
     ),
     *general_rules(
         "gpu-h200",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=1, keeps_products=False),
@@ -131,6 +139,8 @@ RULES = (
         "gpu-b200",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=1, keeps_products=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
-from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
+from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 RULES = (
@@ -76,6 +76,8 @@ RULES = (
         "tpu-v5p",
         (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 12288),
         (
+            Fit(configs=ALIBI_1B, smallest=8, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=8, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=8, max_tokens=16384),
             Fit(configs=B1, smallest=8),
             Fit(configs=B3, smallest=8),

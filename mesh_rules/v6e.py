@@ -5,7 +5,7 @@ from __future__ import annotations
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
-from mesh_rules.sizes import B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
+from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
 _MESH = SetMeshShape(MeshShape(data=-1, fsdp=256))
@@ -47,13 +47,14 @@ RULES = (
         "tpu-v6e",
         (1, 4, 8, 16, 32, 64, 128, 256),
         (
+            Fit(configs=ALIBI_1B, smallest=4, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_7B, smallest=16, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, largest=1, keeps_products=False),
             Fit(configs=B1, smallest=4),
             Fit(configs=B3, smallest=4, keeps_products=False),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
-            Fit(configs=B70, smallest=64, largest=64, model=4, keeps_products=False),
             Fit(configs=B70, smallest=128, largest=128, keeps_products=False),
             Fit(configs=B405, smallest=256, smallest_slices=2, model=8, keeps_products=False),
         ),

@@ -6,13 +6,14 @@ name) and as many digits as it needs, so that a reader can compare it: see `quan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from axl_exp.config.text import flatten
-from axl_exp.golden.program import Programs
+from axl_exp.golden.program import Array, Programs
 from axl_exp.golden.traced import NotTraceableError
 from axl_exp.mesh import HardwareSelector, axis_sizes, describe_mesh_shape, num_batch_shards
 
@@ -49,17 +50,42 @@ def config_facts(cfg: Any, programs: Programs) -> dict[str, str]:
     }
 
 
-def mesh_facts(cfg: Any, hardware: HardwareSelector) -> dict[str, str]:
-    """Return what a config that is resolved for `hardware` makes of its mesh and its batch."""
+def mesh_facts(cfg: Any, hardware: HardwareSelector, programs: Programs) -> dict[str, str]:
+    """Return what a config that is resolved for `hardware` makes of its mesh, batch and state.
+
+    Bytes are those of one device between steps; a dim that does not divide is padded.
+    """
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
-    num_seq_shards = axis_sizes(cfg.mesh_shape)["seq"]
-    per_device = rows // num_batch_shards(cfg.mesh_shape), positions // num_seq_shards
+    sizes = axis_sizes(cfg.mesh_shape)
+    per_device = rows // num_batch_shards(cfg.mesh_shape), positions // sizes["seq"]
+    rules = {
+        logical: [axis for axis in axes if sizes[axis] > 1]
+        for logical, axes in cfg.model.logical_axis_rules.items()
+    }
+    at_rest = programs.at_rest(cfg)
+    used = {axis for array in at_rest.params for axis in array.axes}
+    split = [f"{name} over {'*'.join(rules[name])}" for name in sorted(used) if rules[name]]
+
+    def local_bytes(arrays: Sequence[Array]) -> int:
+        return sum(_local_bytes(array, rules, sizes) for array in arrays)
+
     return {
         "devices": f"{hardware.num_devices:,}",
         "mesh": describe_mesh_shape(cfg.mesh_shape),
         "batch": f"{rows:,} x {positions:,} tokens",
         "batch_per_device": f"{per_device[0]:,} x {per_device[1]:,} tokens",
+        "params_split": ", ".join(split) or "not",
+        "params_bytes_per_device": f"{local_bytes(at_rest.params):,}",
+        "optimizer_state_bytes_per_device": f"{local_bytes(at_rest.opt_state):,}",
     }
+
+
+def _local_bytes(array: Array, rules: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> int:
+    """The bytes of an array on one device."""
+    num_parts = [math.prod(sizes[axis] for axis in rules[name]) for name in array.axes]
+    num_parts += [1] * (len(array.shape) - len(num_parts))
+    dims = zip(array.shape, num_parts, strict=True)
+    return math.prod(-(-size // parts) for size, parts in dims) * array.itemsize
 
 
 def _learning_rates(cfg: Any, rate_at: Callable[[int], float]) -> dict[str, str]:

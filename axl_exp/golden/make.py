@@ -38,7 +38,7 @@ def make_goldens(names: Iterable[str], *, module: str | None) -> Goldens:
                 raise GoldenError(f"{name} on {selector}: {error}") from error
             assert there.hardware is not None
             meshes[selector] = MeshGolden(
-                there.mesh_changes, mesh_facts(there.config, there.hardware)
+                there.mesh_changes, mesh_facts(there.config, there.hardware, programs)
             )
         goldens[name] = Golden(
             config=flatten(cfg),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from axl_exp.config.text import config_text, flatten
@@ -21,6 +22,7 @@ from axl_exp.golden.traced import NotTraceableError, TracedProgram
 from axl_exp.model import FlopsPerToken
 from axl_exp.model.flops import model_flops_per_token
 from axl_exp.optim.context import learner_context
+from axl_exp.optim.state_layout import like_params
 
 # Fields of a model that say how it multiplies, not what its parameters are: variants share traces.
 _HOW = re.compile(r"quantization(\..*)?|.*\.attention\.(backend|splash(\..*)?)")
@@ -66,12 +68,38 @@ class Model:
     """The parameters as a nested dict of `ShapeDtypeStruct`s."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """An array that is kept between steps."""
+
+    shape: tuple[int, ...]
+    itemsize: int
+    axes: tuple[str, ...]
+    """The logical axis of each dim; none where every device has it whole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AtRest:
+    """What a trainer carries from step to step."""
+
+    params: tuple[Array, ...]
+    opt_state: tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+    """Logical axes as one leaf of a tree."""
+
+    names: tuple[str, ...]
+
+
 class Programs:
     """Traces models and learners, each once however many configs have it."""
 
     def __init__(self):
         self._models: dict[tuple[Any, int], Model] = {}
         self._updates: dict[tuple, Update] = {}
+        self._at_rest: dict[tuple, AtRest] = {}
 
     def model(self, cfg: Any) -> Model:
         """Return the model of a trainer config, at its sequence length."""
@@ -91,6 +119,30 @@ class Programs:
         if key not in self._updates:
             self._updates[key] = _trace_update(cfg.learner, model)
         return self._updates[key]
+
+    def at_rest(self, cfg: Any) -> AtRest:
+        """Return what a trainer of the config carries between steps, and along what it can lie."""
+        model = self.model(cfg)
+        key = (id(model), config_text(cfg.learner))
+        if key not in self._at_rest:
+            state = jax.eval_shape(_learner(cfg.learner, model).init, model.tree)
+            axes = {path: _Axes(param.axes) for path, param in model.params.items()}
+            nested = jax.tree.unflatten(
+                jax.tree.structure(model.tree), [axes[path] for path, _ in _leaves(model.tree)]
+            )
+            whole = _Axes(())
+            of_state = like_params(state, params=model.tree, values=nested, other=whole)
+            leaves = zip(jax.tree.leaves(state), jax.tree.leaves(of_state), strict=True)
+            self._at_rest[key] = AtRest(
+                params=tuple(
+                    Array(param.shape, np.dtype(param.dtype).itemsize, param.axes)
+                    for param in model.params.values()
+                ),
+                opt_state=tuple(
+                    Array(leaf.shape, leaf.dtype.itemsize, axes.names) for leaf, axes in leaves
+                ),
+            )
+        return self._at_rest[key]
 
     def learner_state_bytes(self, cfg: Any) -> int:
         """Return the bytes of what the learner of a trainer config carries between steps."""

@@ -88,13 +88,20 @@ def test_a_cadence_is_what_the_policy_answers(programs, policy, max_step, words)
     assert config_facts(cfg, programs)["checkpoints"] == words
 
 
-def test_a_mesh_says_how_many_rows_each_device_gets():
+def test_a_mesh_says_what_each_device_gets_of_the_batch_and_holds_of_the_state(programs):
     resolved = resolve("fuji-7B-v2", selector="tpu-v4-1024")
-    assert mesh_facts(resolved.config, parse_selector("tpu-v4-1024")) == {
+    layer = 2 * 4096 * 4096 + 2 * 4096 * 4096 + 3 * 4096 * 11008
+    norms_bytes = 4 * (2 * 32 + 1) * 4096  # On every device; the rest in 16 parts.
+    bytes_here = 4 * (32 * layer + 32768 * 4096) // 16 + norms_bytes
+    assert mesh_facts(resolved.config, parse_selector("tpu-v4-1024"), programs) == {
         "devices": "512",
         "mesh": "data=32, fsdp=16",
         "batch": "1,024 x 4,096 tokens",
         "batch_per_device": "2 x 4,096 tokens",
+        "params_split": "embed over fsdp, vocab over fsdp",
+        "params_bytes_per_device": f"{bytes_here:,}",
+        # Two moments, and counts of steps.
+        "optimizer_state_bytes_per_device": f"{2 * bytes_here + 8:,}",
     }
 
 

@@ -1,0 +1,68 @@
+"""Plans of the configs that there are."""
+
+import pytest
+
+from axl_exp.config import Override
+from axl_exp.dryrun.plan import plan_dry_run
+from axl_exp.dryrun.sweep import find_pairs
+from axl_exp.mesh import select_rule
+from axl_exp.registry import load_mesh_rules
+from axl_exp.resolve import resolve
+
+RULES = load_mesh_rules()
+PAIRS = find_pairs(config=None, mesh=None, module=None)
+
+
+def _most_of_each_rule() -> list[tuple[str, str]]:
+    """For every rule and selector that it is shown on, the config with the largest layers."""
+    best: dict[tuple[int, str], tuple[int, str]] = {}
+    for name, selector in PAIRS:
+        cfg = resolve(name, selector=selector).config
+        decoder = cfg.model.decoder
+        size = decoder.dim * decoder.transformer.num_layers * cfg.input.max_sequence_length
+        rule = RULES.index(select_rule(RULES, selector=selector, config=name))
+        best[rule, selector] = max(best.get((rule, selector), (0, "")), (size, name))
+    return [(name, selector) for (_, selector), (_, name) in best.items()]
+
+
+@pytest.mark.parametrize(("name", "selector"), _most_of_each_rule())
+def test_every_rule_fits_where_it_is_shown_with_its_largest_config(name, selector):
+    assert plan_dry_run(resolve(name, selector=selector)).memory.fits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "selector"), PAIRS)
+def test_every_config_fits_on_every_hardware_that_its_rules_are_shown_on(name, selector):
+    assert plan_dry_run(resolve(name, selector=selector)).memory.fits
+
+
+def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():
+    plan = plan_dry_run(resolve("fuji-7B-v2", selector="tpu-v5e-256"))
+    num_params = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096) + 4096 + 32768 * 4096
+    state = plan.memory.params_bytes + plan.memory.opt_state_bytes
+    assert state == pytest.approx(12 * num_params / 256, rel=0.02)  # Norms are on every device.
+
+
+def test_fsdp_gathers_every_weight_forward_and_backward_and_scatters_every_gradient_once():
+    """Zhao et al. 2023, arXiv:2304.11277: 3 times the parameters over the network, in bfloat16."""
+    plan = plan_dry_run(
+        resolve(
+            "fuji-7B-v2",
+            selector="tpu-v5e-256",
+            overrides=[Override("accumulation_steps", "1")],
+        )
+    )
+    layers = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) * 2
+    table = 32768 * 4096 * 2
+    sent = {(c.kind, c.mesh_axes): c.num_bytes for c in plan.collectives}
+    # The table once: the head finds it where the lookup had it.
+    assert sent["all-gather", ("fsdp",)] == 2 * layers + table
+    # Of its two gradients that of the lookup is summed whole, as the lookup is made.
+    assert sent["reduce-scatter", ("fsdp",)] == layers + table
+    assert table <= sent["all-reduce", ("fsdp",)] < 1.01 * table
+
+
+def test_every_policy_computes_what_the_model_asks_for_or_more():
+    for selector in ("tpu-v5e-256", "gpu-h100-256"):
+        plan = plan_dry_run(resolve("fuji-7B-v2", selector=selector))
+        assert 1.0 <= plan.executed_flops / plan.model_flops < 1.4

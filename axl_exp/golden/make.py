@@ -30,6 +30,7 @@ def make_goldens(names: Iterable[str], *, module: str | None) -> Goldens:
             cfg = resolve(name, module=module).config
         except UserError as error:
             raise GoldenError(f"{name}: {error}") from error
+        facts = config_facts(cfg, programs)  # First: what meshes make of it has the same trace.
         meshes = {}
         for selector in golden_selectors(rules, config=name):
             try:
@@ -42,7 +43,7 @@ def make_goldens(names: Iterable[str], *, module: str | None) -> Goldens:
             )
         goldens[name] = Golden(
             config=flatten(cfg),
-            facts=config_facts(cfg, programs),
+            facts=facts,
             params=params_text(cfg, programs),
             meshes=meshes,
         )

@@ -25,7 +25,10 @@ from axl_exp.optim.context import learner_context
 from axl_exp.optim.state_layout import like_params
 
 # Fields of a model that say how it multiplies, not what its parameters are: variants share traces.
-_HOW = re.compile(r"quantization(\..*)?|.*\.attention\.(backend|splash(\..*)?)")
+_HOW = re.compile(
+    r"quantization(\..*)?|loss_chunk_tokens|.*\.(remat_spec(\..*)?|unroll)"
+    r"|.*\.attention\.(backend|splash(\..*)?)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +102,17 @@ class Programs:
     def __init__(self):
         self._models: dict[tuple[Any, int], Model] = {}
         self._updates: dict[tuple, Update] = {}
+        self._of_any_length: dict[Any, Model] = {}
         self._at_rest: dict[tuple, AtRest] = {}
 
     def model(self, cfg: Any) -> Model:
         """Return the model of a trainer config, at its sequence length."""
         sequence_length = cfg.input.max_sequence_length
-        told = (line for line in flatten(cfg.model).items() if not _HOW.fullmatch(line[0]))
-        key = (tuple(told), sequence_length)
+        told = _told(cfg.model)
+        key = (told, sequence_length)
         if key not in self._models:
             self._models[key] = _trace_model(cfg.model, sequence_length)
+            self._of_any_length.setdefault(told, self._models[key])
         return self._models[key]
 
     def update(self, cfg: Any) -> Update:
@@ -122,8 +127,9 @@ class Programs:
 
     def at_rest(self, cfg: Any) -> AtRest:
         """Return what a trainer of the config carries between steps, and along what it can lie."""
-        model = self.model(cfg)
-        key = (id(model), config_text(cfg.learner))
+        told = _told(cfg.model)
+        model = self._of_any_length.get(told) or self.model(cfg)
+        key = (told, config_text(cfg.learner))
         if key not in self._at_rest:
             state = jax.eval_shape(_learner(cfg.learner, model).init, model.tree)
             axes = {path: _Axes(param.axes) for path, param in model.params.items()}
@@ -150,6 +156,11 @@ class Programs:
         state = jax.eval_shape(_learner(cfg.learner, model).init, model.tree)
         leaves = jax.tree.leaves(state)
         return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _told(cfg: Any) -> Any:
+    """What of a model's config decides about its parameters."""
+    return tuple(line for line in flatten(cfg).items() if not _HOW.fullmatch(line[0]))
 
 
 def _trace_model(cfg: Any, sequence_length: int) -> Model:

@@ -24,7 +24,7 @@ from axl_exp.dryrun.compiled.topology import (
     topology_of,
 )
 from axl_exp.errors import UserError
-from axl_exp.mesh import MeshShape, parse_selector
+from axl_exp.mesh import HardwareSelector, MeshShape, parse_selector
 from axl_exp.resolve import Resolved, resolve
 from axl_exp.train.memory import bytes_per_device
 
@@ -230,11 +230,11 @@ def test_a_version_that_cannot_read_the_program_names_the_extra_too():
 
 def test_hardware_that_no_compiler_has_is_an_error_that_names_what_there_is():
     with pytest.raises(NoTopologyError, match="tpu-v5e-<number>: 1, 4, 8, 16, 32, 64, 128, 256"):
-        topology_of(parse_selector("tpu-v5e-12"))
+        topology_of(HardwareSelector("tpu", "v5e", 12))
     with pytest.raises(NoTopologyError, match="Numbers that do in tpu-v5p-<number>: 8, 16"):
-        topology_of(parse_selector("tpu-v5p-24"))
+        topology_of(HardwareSelector("tpu", "v5p", 24))
     with pytest.raises(NoTopologyError, match="whole nodes of 8"):
-        topology_of(parse_selector("gpu-h100-12"))
+        topology_of(HardwareSelector("gpu", "h100", 12))
     with pytest.raises(NoTopologyError, match="no compiler for cpu-1"):
         topology_of(parse_selector("cpu-1"))
 

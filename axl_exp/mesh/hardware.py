@@ -60,7 +60,7 @@ class Chip:
 
     usable_hbm_bytes: int
     """What a program may use of it: what libtpu names as available when one does not fit, for a GPU
-    the share that JAX takes at the start (0.75 by default; our launches and rules set 0.92)."""
+    the share of it that a launch lets JAX take."""
 
     ici: Ici | None = None
     """How a slice of TPUs is wired; None for a GPU."""

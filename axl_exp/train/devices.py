@@ -1,6 +1,7 @@
 """The devices at hand: what they are called, and the mesh that they form."""
 
 import collections
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from axl_exp.mesh import (
     selector_of_devices,
     split_over_slices,
 )
+from axl_exp.mesh.hardware import GPU_MEMORY_SHARE
 from axl_exp.train.processes import process_count
 
 AUTO = "auto"
@@ -45,6 +47,8 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
         UnknownHardwareError: The devices are not what the selector says, or not in the table.
     """
     wanted = None if selector == AUTO else parse_selector(selector)
+    # What dry runs count with; the user's own setting wins.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(GPU_MEMORY_SHARE))
     if wanted is not None and wanted.platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _own_cpu_devices(wanted))

@@ -82,6 +82,7 @@ def load_run(run_dir: RunDir, *, part: str = "") -> Run:
         return _load_file(run_dir, part=part)
     if not run_dir.path.is_dir():
         what = "is not a file or directory" if run_dir.path.exists() else "does not exist"
+        what = "is a symbolic link that leads nowhere" if run_dir.path.is_symlink() else what
         raise NotARunError(f"{run_dir.path} {what}.")
     if not run_dir.is_run() and (events := event_files(run_dir.path)):
         return Run(run_dir, None, {}, {}, read_events(events, root=run_dir.path))

@@ -49,9 +49,10 @@ def _train_result(
     steps, values_a, values_b = _at_common_steps(TRAIN_LOSS, a, b)
     num_tail = num_tail_steps(len(steps))
     steps, tails_a, tails_b = steps[-num_tail:], values_a[:, -num_tail:], values_b[:, -num_tail:]
-    runs_a, runs_b = (
-        tuple(tail.mean(axis=1).tolist()) if len(steps) else () for tail in (tails_a, tails_b)
-    )
+    with np.errstate(invalid="ignore"):  # inf and -inf have no mean.
+        runs_a, runs_b = (
+            tuple(tail.mean(axis=1).tolist()) if len(steps) else () for tail in (tails_a, tails_b)
+        )
     result = MetricResult(
         name="training loss, tail",
         key=TRAIN_LOSS,
@@ -78,7 +79,8 @@ def _train_result(
         return replace(result, reason=told)
     spread = None
     if len(a) == len(b) == 1:
-        spread = 2 * float(np.std(tails_b[0] - tails_a[0], ddof=1))
+        with np.errstate(invalid="ignore"):
+            spread = 2 * float(np.std(tails_b[0] - tails_a[0], ddof=1))
     floor = floors.floor(TRAIN_LOSS, assumed=ASSUMED_LOSS_FLOOR, by_seed=True)
     one_seed = not _has_seeds(a, b)
     return _judge(

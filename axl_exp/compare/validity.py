@@ -97,6 +97,11 @@ def incomparable_time(a: Run, b: Run) -> str:
         of_a, of_b = (hardware(run).get(fact) for run in (a, b))
         if of_a is not None and of_b is not None and of_a != of_b:
             return f"hardware differs: {fact} is {of_a} in A and {of_b} in B"
+    trainers = [run.env.get("format") for run in (a, b)]
+    if trainers[0] != trainers[1] and None not in trainers:
+        for name, run in (("A", a), ("B", b)):
+            if not hardware(run).get("device_kind"):
+                return f"the trainers differ, and {name} does not tell its hardware"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,9 +87,11 @@ class MetricResult:
 
     @property
     def relative(self) -> float | None:
-        """(B - A) / |A|: 0.02 is 2 % more."""
+        """(B - A) / |A|: 0.02 is 2 % more; None where that is no number."""
         delta = self.delta
-        return None if delta is None or not self.a else delta / abs(self.a)
+        if delta is None or not self.a or not math.isfinite(delta):
+            return None
+        return delta / abs(self.a)
 
     @property
     def is_undecided(self) -> bool:

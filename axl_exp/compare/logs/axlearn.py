@@ -34,7 +34,7 @@ STEP = Dialect(
     prefix="axlearn",
     clock=absl_clock,
 )
-_PROCESS = re.compile(rb"process\s+(?P<n>\d+)\s+step\s+\d+\]")
+_PROCESS = re.compile(rb"process\s+(?P<n>\d{1,18})\s+step\s+\d+\]")
 
 
 class AxlearnReader:

@@ -90,31 +90,31 @@ _KIND = re.compile(rb"TPU v\w+(?: lite)?|NVIDIA [\w -]{2,40}|\b(?:cuda|rocm|cpu)
 _BUILT = re.compile(rb"Built on (?P<built>[^\n]{5,60}?cl/\d+|[^\n]{5,40})")
 _ORBAX = re.compile(rb"orbax-checkpoint version: (?P<version>[\w.+-]+)")
 _DEVICES = re.compile(
-    rb"Num_devices: (?P<n>\d+), "
+    rb"Num_devices: (?P<n>\d{1,18}), "
     rb"shape (?P<shape>\([\d, ]*\)|\[[^\]\n]*\]|\{[^}\n]*\})"
 )
 _AXIS = re.compile(
     rb"(?:^|\n|\. )(?P<axis>data|fsdp|fsdp_transpose|sequence|context|tensor|"
     rb"tensor_transpose|tensor_sequence|expert|autoregressive|stage|diloco|"
-    rb"context_autoregressive|attn_dp|model): (?P<size>\d+)(?=\s)"
+    rb"context_autoregressive|attn_dp|model): (?P<size>\d{1,18})(?=\s)"
 )
-_PARAMETERS = re.compile(rb"number parameters: (?P<n>[\d.]+) (?P<unit>billion|million)")
-_PROCESS = re.compile(rb"\[process=(?P<n>\d+)\]|process=(?P<m>\d+),\(")
+_PARAMETERS = re.compile(rb"number parameters: (?P<n>\d+\.?\d*) (?P<unit>billion|million)")
+_PROCESS = re.compile(rb"\[process=(?P<n>\d{1,18})\]|process=(?P<m>\d{1,18}),\(")
 _TOTAL_MEMORY = re.compile(
-    rb"(?P<label>Total (?:estimated )?memory size): (?P<total>[\d.]+) GB"
-    rb"(?P<parts>(?:, [A-Z][\w ]{2,30} size: [\d.]+ GB)*)"
+    rb"(?P<label>Total (?:estimated )?memory size): (?P<total>\d+\.?\d*) GB"
+    rb"(?P<parts>(?:, [A-Z][\w ]{2,30} size: \d+\.?\d* GB)*)"
 )
-_PART = re.compile(rb", (?P<what>[A-Z][\w ]{2,30} size): (?P<gb>[\d.]+) GB")
+_PART = re.compile(rb", (?P<what>[A-Z][\w ]{2,30} size): (?P<gb>\d+\.?\d*) GB")
 _MEMSTATS = re.compile(
-    rb"Using \(GB\) (?P<used>[\d.]+) / (?P<limit>[\d.]+) \((?P<percent>[\d.]+)%\)"
+    rb"Using \(GB\) (?P<used>\d+\.?\d*) / (?P<limit>\d+\.?\d*) \((?P<percent>\d+\.?\d*)%\)"
     rb" on (?P<device>\S+)"
 )
 _MEMORY_LABEL = re.compile(
     rb"Memstats: (?P<label>[^\n:]{1,80}):|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
 )
 _FLOPS = re.compile(
-    rb"Total TFLOPs: (?P<tflops>[\d.]+)\s+split as (?P<weights>[\d.]+)% learnable weight flops"
-    rb" and (?P<attention>[\d.]+)% attention flops"
+    rb"Total TFLOPs: (?P<tflops>\d+\.?\d*)\s+split as (?P<weights>\d+\.?\d*)% learnable weight "
+    rb"flops and (?P<attention>\d+\.?\d*)% attention flops"
 )
 _CONFIG = re.compile(rb"Config param (?P<key>[\w.]{1,80}): ?(?P<value>[^\n]*)")
 # NNX tells no logical axes.
@@ -126,16 +126,19 @@ _PARAMETER = re.compile(
 # Text in front of each wait -> what follows it, and what was waited for.
 _WAITS = {
     b"Waited ": (
-        re.compile(rb"(?P<s>[\d.eE+-]+) seconds for step (?P<step>\d+) to finish before starting"),
+        re.compile(
+            rb"(?P<s>\d+\.?\d*(?:[eE][-+]?\d+)?) seconds for step (?P<step>\d{1,18}) "
+            rb"to finish before starting"
+        ),
         "step",
     ),
-    b"Saving checkpoint at step ": (re.compile(rb"(?P<step>\d+)"), ""),
-    b"previous save to complete took ": (re.compile(rb"(?P<s>[\d.]+) seconds"), "previous save"),
+    b"Saving checkpoint at step ": (re.compile(rb"(?P<step>\d{1,18})"), ""),
+    b"previous save to complete took ": (re.compile(rb"(?P<s>\d+\.?\d*) seconds"), "previous save"),
     b"Finished blocking save": (
-        re.compile(rb"(?:\. Time taken: | in )(?P<s>[\d.]+) ?s"),
+        re.compile(rb"(?:\. Time taken: | in )(?P<s>\d+\.?\d*) ?s"),
         "blocking save",
     ),
-    b"Completed eval step: ": (re.compile(rb"\d+, seconds: (?P<s>[\d.]+)"), "eval"),
+    b"Completed eval step: ": (re.compile(rb"\d+, seconds: (?P<s>\d+\.?\d*)"), "eval"),
 }
 _END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
 
@@ -145,7 +148,7 @@ class MaxTextReader:
 
     dialect = TRAIN
     heads = re.compile(
-        rb"System Information: Jax|XPK Start:|Num_devices: \d|number parameters: [\d.]+ \w"
+        rb"System Information: Jax|XPK Start:|Num_devices: \d|number parameters: \d+\.?\d* \w"
         rb"|Memstats: "
         rb"|Config param \w+:|\bmax_utils\.py:\d|MaxText"
     )

@@ -96,28 +96,32 @@ _FOLDED = re.compile(
     rb"\s{3}(?P<name>[A-Za-z_]\w*) \.* (?P<value>.*?)(?=\s{3}[A-Za-z_]\w* \.* |\s*\Z)", re.DOTALL
 )
 _MEMORY = re.compile(
-    rb"\[Rank (?P<rank>\d+)\] \((?P<when>after \d+ iterations?)\) memory \(MB\)"
-    rb"(?P<fields>(?:\s*\|\s*[a-z][a-z -]*: [\d.]+)+)"
+    rb"\[Rank (?P<rank>\d{1,18})\] \((?P<when>after \d+ iterations?)\) memory \(MB\)"
+    rb"(?P<fields>(?:\s*\|\s*[a-z][a-z -]*: \d+\.?\d*)+)"
 )
-_MEMORY_FIELD = re.compile(rb"\|\s*(?P<what>[a-z][a-z -]*): (?P<mb>[\d.]+)")
+_MEMORY_FIELD = re.compile(rb"\|\s*(?P<what>[a-z][a-z -]*): (?P<mb>\d+\.?\d*)")
 _THEORETICAL = re.compile(
-    rb"Theoretical memory footprints: (?P<fields>(?:,?\s*[a-z][a-z ]*=\s*[\d.]+ MB)+)"
+    rb"Theoretical memory footprints: (?P<fields>(?:,?\s*[a-z][a-z ]*=\s*\d+\.?\d* MB)+)"
 )
-_THEORETICAL_FIELD = re.compile(rb"(?P<what>[a-z][a-z ]*)=\s*(?P<mb>[\d.]+) MB")
+_THEORETICAL_FIELD = re.compile(rb"(?P<what>[a-z][a-z ]*)=\s*(?P<mb>\d+\.?\d*) MB")
 _PARAMETERS = re.compile(
     rb"> number of parameters on \(tensor, pipeline\) model parallel rank "
-    rb"\((?P<t>\d+), (?P<p>\d+)\): (?P<n>\d+)"
+    rb"\((?P<t>\d{1,18}), (?P<p>\d{1,18})\): (?P<n>\d{1,18})"
 )
-_TIMER = re.compile(rb"\s(?P<name>[A-Za-z][\w/-]*) \.{2,}: \((?P<low>[\d.]+), (?P<high>[\d.]+)\)")
+_TIMER = re.compile(
+    rb"\s(?P<name>[A-Za-z][\w/-]*) \.{2,}: \((?P<low>\d+\.?\d*), (?P<high>\d+\.?\d*)\)"
+)
 _EVENT = re.compile(
-    rb"rank (?P<rank>\d+) (?P<pass>forward|backward) (?P<what>start|finished)"
-    rb" tensor (?P<tensor>\d+)"
+    rb"rank (?P<rank>\d{1,18}) (?P<pass>forward|backward) (?P<what>start|finished)"
+    rb" tensor (?P<tensor>\d{1,18})"
 )
 _BILLIONS = re.compile(
-    rb"(?P<what>[A-Z][a-z]*umber of parameters in [a-z ]{3,40}) in billions:\s+(?P<n>[\d.]+)"
+    rb"(?P<what>[A-Z][a-z]*umber of parameters in [a-z ]{3,40}) in billions:\s+(?P<n>\d+\.?\d*)"
 )
-_WORLD = re.compile(rb"using world size: (?P<n>\d+), data-parallel size: (?P<d>\d+)")
-_PADDED = re.compile(rb"padded vocab \(size: \d+\) with \d+ dummy tokens \(new size: (?P<n>\d+)\)")
+_WORLD = re.compile(rb"using world size: (?P<n>\d{1,18}), data-parallel size: (?P<d>\d{1,18})")
+_PADDED = re.compile(
+    rb"padded vocab \(size: \d+\) with \d+ dummy tokens \(new size: (?P<n>\d{1,18})\)"
+)
 _DATETIME = re.compile(rb"\[(?P<event>[a-z][^\]\n]{3,80})\] datetime: (?P<at>[\d:. -]{10,30}\d)")
 
 
@@ -157,7 +161,7 @@ class MegatronReader:
             facts[match["what"].decode().lower()] = match["n"].decode()
         for match in _DATETIME.finditer(text):
             moments = log.facts.setdefault("events", {})
-            moments[match["event"].decode()] = match["at"].decode().strip()
+            moments[match["event"].decode(errors="replace")] = match["at"].decode().strip()
         if match := _WORLD.search(text):
             log.facts["hardware"] = {"platform": "gpu", "device_count": int(match["n"])}
         if match := _PADDED.search(text):

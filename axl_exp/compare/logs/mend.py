@@ -20,7 +20,7 @@ _LABEL = re.compile(
     rb"(?:\s*(?:\d{1,6}:(?: |$)|\[[A-Za-z]*\d+\]:|"
     rb"\([\w.-]+,? (?:pid|rank)=\d+[^()\n]{0,40}\)|#(?: |$)))+ ?"
 )
-_DIGITS = re.compile(rb"\d+")
+_DIGITS = re.compile(rb"\d{1,18}")
 # How an entry of a log begins. A line that begins otherwise may be the rest of the one before.
 _HEAD = re.compile(
     rb"\s*(?:[IWEF]\d{4} \d\d:|\d{4}[-/]\d\d|\[|steps?:|\{['\"]|iteration\s|completed |Completed |"

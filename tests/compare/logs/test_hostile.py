@@ -13,6 +13,7 @@ from axl_exp.compare.__main__ import main
 from axl_exp.compare.logs.as_run import metrics_of
 from axl_exp.compare.logs.log import LogError
 from axl_exp.compare.logs.read import parse_log
+from axl_exp.compare.logs.word_diff import one_side
 
 STEP = b"completed step: 3, seconds: 0.100, loss: 2.125\n"
 
@@ -47,7 +48,7 @@ def test_a_loop_of_links_is_no_run(tmp_path, capsys):
     os.symlink(a, b)
     os.symlink(b, a)
     assert main([str(a), str(b)]) == 2
-    assert "does not exist" in capsys.readouterr().err
+    assert "symbolic link that leads nowhere" in capsys.readouterr().err
 
 
 _PIECES = st.sampled_from(
@@ -66,6 +67,20 @@ _PIECES = st.sampled_from(
             b"---- arguments ----\n",
             b"e999",
         ),
+        *(b"{'loss': ", b"0.0, 'grad_norm': nan", b"}", b" 10%|# | 3/12 [", b"'eval_loss': '1e9'"),
+        *(
+            b"steps: 3 loss: 1 samples/sec: 2",
+            b"step=3, skipped=1, lr=[1, 2]",
+            b"OVERFLOW! Rank 0 ",
+        ),
+        *(
+            b"[-1-]{+2+}",
+            b"[-",
+            b"{+",
+            b"\x1b[31m1\x1b[m\x1b[32m2\x1b[m",
+            b"Skipping step",
+            b"9" * 30,
+        ),
         *(b"Waited 1e5 seconds for step 3 to finish before starting", b"\xff\xfe", b"  a .. b\n"),
     ]
 )
@@ -74,8 +89,51 @@ _PIECES = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_PIECES | st.binary(max_size=12), max_size=24).map(b"".join))
 def test_no_text_breaks_the_parsers(text):
-    try:
-        log = parse_log(text, path=Path("some.log"))
-    except LogError:
-        return
-    metrics_of(log)
+    for part in {text, one_side(text, "old")}:
+        try:
+            log = parse_log(part, path=Path("some.log"))
+        except LogError:
+            continue
+        metrics_of(log)
+
+
+def test_losses_that_are_not_finite_are_said_to_be_so_without_a_warning(tmp_path, capsys, recwarn):
+    line = "completed step: {}, seconds: 0.250, loss: {}\n"
+    paths = [tmp_path / name for name in ("a", "b")]
+    odd = ("nan", "inf", "-inf")
+    paths[0].write_text("".join(line.format(k, odd[k % 3]) for k in range(30)))
+    paths[1].write_text("".join(line.format(k, 9 - k / 50) for k in range(30)))
+    assert main(list(map(str, paths))) == 0
+    told = capsys.readouterr()
+    assert "nan %" not in told.out and "not finite in A" in told.out
+    assert not recwarn.list and not told.err
+
+
+def test_times_of_two_trainers_that_tell_no_hardware_are_not_compared(tmp_path, capsys):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.write_text("".join(f"completed step: {k}, seconds: 0.9, loss: 9\n" for k in range(30)))
+    theirs.write_text(
+        "".join(
+            f" iteration {k}/ 99 | elapsed time per iteration (ms): 500.1 | lm loss: 9.0E+00 |\n"
+            for k in range(30)
+        )
+    )
+    assert main([str(theirs), str(ours)]) != 1
+    assert "the trainers differ, and A does not tell its hardware" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize("number", ["1.2.3", "9" * 5000, ".", "1e", "7150.60.77"])
+def test_a_number_that_is_none_is_left_out_of_facts_and_breaks_nothing(number):
+    text = (
+        f"Num_devices: {number}, shape (1,)\nUsing (GB) {number} / {number} ({number}%) on x\n"
+        f"Total memory size: {number} GB, Temp size: {number} GB\nWaited {number} seconds for step "
+        f"{number} to finish before starting\nCompleted eval step: 1, seconds: {number}\n"
+        f"[Rank {number}] (after 1 iterations) memory (MB) | allocated: {number}\n"
+        f"Theoretical memory footprints: weight and optimizer={number} MB\n  a ..: ({number}, 1)\n"
+        f"rank {number} forward start tensor {number}\nusing world size: {number}, data-parallel "
+        f"size: 1\n[rank{number}]: process {number} step 3] loss={number}\n"
+    )
+    for step in (STEP.decode(), "iteration 3/ 4 | lm loss: 1.0 |\n", "process 0 step 3] loss=1\n"):
+        metrics_of(parse_log((text + step).encode(), path=Path("some.log")))

@@ -69,8 +69,10 @@ import jax
 from axl_exp.dryrun.compiled.topology import devices_of, prepare_environment, topology_of
 from tests.dryrun.compiled.test_compile import _resolved
 prepare_environment()
-# In float32: of bfloat16 products JAX itself makes others on a CPU.
-resolved = _resolved("tpu-v5e-8", train_dtype="float32")
+# In float32: of bfloat16 products JAX itself makes others on a CPU. Each hardware has an attention
+# kernel of its own, plain JAX is the same.
+attention = "model__decoder__transformer__layer__self_attention__attention__backend"
+resolved = _resolved("tpu-v5e-8", train_dtype="float32", **{attention: "xla"})
 here, there = jax.devices(), devices_of(topology_of(resolved.hardware))
 texts = {resolved.config.instantiate(devices=d).lower().as_text() for d in (here, there)}
 assert len(here) == len(there) == 8

@@ -22,6 +22,7 @@ levels:
 
 commands of their own, each with its --help:
   search      the mesh, remat policy and accumulation that are fastest, as a mesh rule
+  diff A B    what changes between two commits, on every hardware
 
 Any field of the config is set by --config.<path>=<value>.
 
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from axl_exp.dryrun.search.__main__ import main as search_main
 
         return search_main(argv[1:])
+    if argv and argv[0] == "diff":
+        from axl_exp.dryrun.diff.__main__ import main as diff_main
+
+        return diff_main(argv[1:])
     words, overrides = split_overrides(argv)
     parser = make_parser()
     flags = parser.parse_args(words)

@@ -11,9 +11,7 @@ from axl_exp.compare.figures import run_figures
 from axl_exp.compare.load import load_run
 from axl_exp.errors import UserError
 from axl_exp.registry import load_suite
-from axl_exp.run.files import write_text
-from axl_exp.suite.bisect import BisectError, Found, bisect
-from axl_exp.suite.checkout import (
+from axl_exp.run.checkout import (
     CheckoutError,
     Ref,
     check_out,
@@ -22,6 +20,8 @@ from axl_exp.suite.checkout import (
     repository_root,
     resolve_ref,
 )
+from axl_exp.run.files import write_text
+from axl_exp.suite.bisect import BisectError, Found, bisect
 from axl_exp.suite.command_run import checkouts_folder, choose_cases, say
 from axl_exp.suite.definition import Case
 from axl_exp.suite.trial import Trial, ended, run_trial

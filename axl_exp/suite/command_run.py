@@ -13,10 +13,7 @@ from axl_exp.cli import did_you_mean
 from axl_exp.errors import UserError
 from axl_exp.registry import load_suite
 from axl_exp.report.terminal import make_console
-from axl_exp.run.files import write_text
-from axl_exp.run.home import home
-from axl_exp.run.store import RunStore
-from axl_exp.suite.checkout import (
+from axl_exp.run.checkout import (
     Checkout,
     Ref,
     check_out,
@@ -24,6 +21,9 @@ from axl_exp.suite.checkout import (
     repository_root,
     resolve_ref,
 )
+from axl_exp.run.files import write_text
+from axl_exp.run.home import home
+from axl_exp.run.store import RunStore
 from axl_exp.suite.definition import Suite
 from axl_exp.suite.pages import write_pages
 from axl_exp.suite.result import SuiteResult, suite_result

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from axl_exp.errors import UserError
 from axl_exp.report.text import format_seconds
+from axl_exp.run.checkout import Checkout, Ref
 from axl_exp.run.files import read_json, write_json
-from axl_exp.suite.checkout import Checkout, Ref
 from axl_exp.suite.definition import Case, Suite
 from axl_exp.suite.trial import Ended, Trial, ended, run_trial
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from axl_exp.run.checkout import Checkout
 from axl_exp.run.files import RunFileError, read_json, write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics_reader import read_metrics
-from axl_exp.suite.checkout import Checkout
 from axl_exp.suite.definition import Case
 
 _POLL_SECONDS = 0.2

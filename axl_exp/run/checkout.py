@@ -61,7 +61,7 @@ def repository_root(where: Path) -> Path:
         return Path(git(where, "rev-parse", "--show-toplevel"))
     except CheckoutError as error:
         raise CheckoutError(
-            f"{where} is in no git repository: suites compare commits. Run it inside one."
+            f"{where} is in no git repository: this compares commits. Run it inside one."
         ) from error
 
 

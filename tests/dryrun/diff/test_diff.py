@@ -1,0 +1,127 @@
+"""What a diff of sweeps tells, on rows written by hand, and its command on a repository of two
+commits whose dry run is a script."""
+
+import json
+import subprocess
+
+import pytest
+
+from axl_exp.dryrun.diff.__main__ import main
+from axl_exp.dryrun.diff.changes import diff_sweeps
+from axl_exp.dryrun.diff.show import section_of_diff
+
+GIB = 2**30
+
+
+def row(config, selector, *, memory=8 * GIB, step=1.0, gathered=100, fits=True):
+    collective = {"kind": "all-gather", "mesh_axes": ["fsdp"], "link": "ici", "num_bytes": gathered}
+    plan = {
+        "mesh": "fsdp=4",
+        "accumulation_steps": 1,
+        "memory": {"total_bytes": memory, "host_bytes": 0},
+        "roofline": {"step_seconds": step},
+        "collectives": [collective],
+    }
+    return {"config": config, "selector": selector, "fits": fits, "plan": plan, "compiled": None}
+
+
+def told(before, after):
+    return section_of_diff(diff_sweeps(before, after), a="A", b="B")
+
+
+def test_equal_sweeps_do_not_differ():
+    rows = [row("x", "tpu-v5e-4"), row("y", "tpu-v5e-4")]
+    assert diff_sweeps(rows, rows).rows == ()
+    assert told(rows, rows).after == "Nothing changes in 2 dry runs."
+
+
+def test_the_same_relative_change_of_many_is_one_row_and_the_rest_is_left_out():
+    before = [row("x", s, step=t) for s, t in (("s1", 1.0), ("s2", 2.0), ("s3", 4.0))]
+    after = [row("x", s, step=t) for s, t in (("s1", 1.1), ("s2", 2.2), ("s3", 4.0))]
+    section = told(before, after)
+    assert section.rows == [("x", "s1, s2", "2", "step +10.0 %")]
+    assert section.after == "2 of 3 change, 1 stay as they are."
+
+
+def test_a_single_row_tells_its_figures():
+    section = told([row("x", "s")], [row("x", "s", memory=12 * GIB, gathered=50)])
+    (cells,) = section.rows
+    assert "memory +50.0 % (8.00 GiB -> 12.0 GiB)" in cells[3]
+    assert "all-gather along fsdp over ici -50.0 % (100 B -> 50 B)" in cells[3]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ([row("x", "s")], [row("x", "s", fits=False)], "verdict: fits -> does not fit"),
+        ([], [row("x", "s")], "verdict: none -> fits"),
+        ([row("x", "s")], [], "verdict: fits -> none"),
+        (
+            [row("x", "s")],
+            [{"config": "x", "selector": "s", "error": "no"}],
+            "verdict: fits -> error: no",
+        ),
+    ],
+)
+def test_a_verdict_that_changes_comes_or_goes_is_told(before, after, words):
+    assert words in told(before, after).rows[0][3]
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Tags `bare`, without a dry run; `old`, `new` and `broken`, whose dry runs are scripts."""
+    folder = tmp_path / "repository"
+    script = folder / "axl_exp" / "dryrun" / "__main__.py"
+    script.parent.mkdir(parents=True)
+    git(folder, "init", "-q")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "bare")
+    git(folder, "tag", "bare")
+    texts = {
+        "old": f"print({json.dumps([row('x', 's')])!r})",
+        "new": f"print({json.dumps([row('x', 's', step=2.0)])!r}); raise SystemExit(1)",
+        "broken": "raise SystemExit('error: it is out of order')",
+    }
+    (script.parent / "__init__.py").touch()
+    for tag, text in texts.items():
+        script.write_text(text + f"  # {tag}\n" if tag != "broken" else f"{text}\n")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", tag)
+        git(folder, "tag", tag)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("AXL_EXP_HOME", str(tmp_path / "home"))
+    return folder
+
+
+def test_two_commits_are_swept_by_their_own_code_and_leave_no_worktree(repository, capsys):
+    assert main(["old", "new", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    (changed,) = found["changed"]
+    assert changed["changes"] == [{"fact": "step", "before": 1.0, "after": 2.0}]
+    listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+    assert main(["old", "old"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("refs", "words"),
+    [
+        (["bare", "new"], "has no axl_exp.dryrun: name a later commit"),
+        (["old", "gone"], "'gone' is no commit, branch or tag"),
+    ],
+)
+def test_a_commit_that_cannot_be_swept_is_one_line(repository, capsys, refs, words):
+    assert main(refs) == 2
+    errors = [e for e in capsys.readouterr().err.splitlines() if e.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+def test_the_last_word_of_a_sweep_that_fails_is_told(repository, capsys):
+    # SystemExit with a text has exit code 1: no JSON on stdout.
+    assert main(["old", "broken"]) == 2
+    assert "prints no JSON" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
         ]
         told = f" of {escape(c.side_b.name)}" if len(comparisons) > 1 else ""
         parts += [folded(f"{name}{told}", lines) for name, lines in _sections(c) if lines]
-    return fitted("\n".join(heads), parts, rest="The rest is in the whole report.")
+    return fitted("\n".join([*heads, ""]), parts, rest="The rest is in the whole report.")
 
 
 def comparison_details(c: Comparison) -> list[str]:

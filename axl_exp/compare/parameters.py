@@ -45,11 +45,12 @@ class ParameterComparison:
 
     @property
     def told(self) -> str:
-        """How many are the same, in words; empty where a side tells of none."""
+        """How many have a partner and what differs, in words; empty where a side tells of none."""
         if not (self.num_a and self.num_b):
             return ""
-        told = f"{self.num_matched} of {self.num_a} and {self.num_b} are the same"
+        told = f"{self.num_matched} of {self.num_a} and {self.num_b} are on both sides"
         told += ", under the names of two libraries" if self.is_wrapped else ""
+        told += f"; {len(self.changes)} differences" if self.changes else "; nothing differs"
         if self.untold:
             told += f"; not compared, since a side does not tell: {', '.join(self.untold)}"
         return told

@@ -94,7 +94,10 @@ def test_what_explains_a_change_is_linked_both_ways_and_parameters_have_a_sectio
     assert "#c1-metric-0" in text.links and "c1-metric-0" in text.ids
     assert text.links.count("#c1-losses") == 2  # Of the contents, and of the leaf.
     told = str(text)
-    assert "1 of 1 and 1 are the same" in told and "physical decoder/w (fsdp, None)" in told
+    assert (
+        "1 of 1 and 1 are on both sides; 1 differences" in told
+        and "physical decoder/w (fsdp, None)" in told
+    )
 
 
 def test_markdown_folds_its_details_and_stays_small_enough_for_a_comment(

@@ -1,4 +1,4 @@
-"""Metrics as JSON lines: ours, and MaxText's `metrics_file`, which has every digit."""
+"""Metrics as JSON lines: ours, MaxText's `metrics_file`, and lines of bare names as `loss`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ _NAMES = {
     "perf/per_device_tokens_per_sec": "printed/tokens_per_second_per_device",
     "eval/avg_loss": "eval/eval/loss",
     "eval/avg_perplexity": "eval/eval/perplexity",
+    "loss": "train/loss",
+    "train_loss": "train/loss",
+    "grad_norm": "train/gradient_norm",
+    "learning_rate": "train/learning_rate",
+    "lr": "train/learning_rate",
+    "eval_loss": "eval/validation/loss",
 }
 
 
@@ -50,5 +56,7 @@ def read_any_metrics(path: Path) -> Metrics:
         MetricsError: As `read_metrics`.
     """
     metrics = read_metrics(path)
-    metrics.numbers = {_NAMES.get(key, key): series for key, series in metrics.numbers.items()}
+    named = {_NAMES[key]: series for key, series in metrics.numbers.items() if key in _NAMES}
+    rest = {key: series for key, series in metrics.numbers.items() if key not in _NAMES}
+    metrics.numbers = named | rest  # What has our name already is what it says.
     return metrics

@@ -10,6 +10,7 @@ import pytest
 
 from axl_exp.compare.__main__ import main
 from axl_exp.compare.logs.as_run import metrics_of
+from axl_exp.compare.logs.jsonl import read_any_metrics
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.read import parse_log
 from axl_exp.run.metrics_reader import Metrics
@@ -69,6 +70,14 @@ def test_a_loss_of_zero_beside_a_gradient_norm_of_nan_is_nan():
     losses = list(values(metrics, "train/loss").values())
     assert math.isnan(losses[2]) and losses[3] == 0
     assert any("are read as NaN" in note for note in log.notes)
+
+
+def test_json_lines_of_bare_names_are_a_run(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(f'{{"step": {k}, "loss": {9 - k / 8}, "lr": 0.5}}\n' for k in range(3)))
+    metrics = read_any_metrics(path)
+    assert values(metrics, "train/loss") == {0: 9.0, 1: 8.875, 2: 8.75}
+    assert values(metrics, "train/learning_rate")[2] == 0.5
 
 
 def test_deepspeeds_lines_of_one_step_stand_together():

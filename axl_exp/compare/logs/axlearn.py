@@ -46,7 +46,7 @@ class AxlearnReader:
 
     def __init__(self, log: Log):
         self._log = log
-        self._rows = RowsBuilder()
+        self._rows = RowsBuilder(is_padded=False)
         self._processes: set[int] = set()
 
     def read(self, block: Block) -> list[tuple[int, int]]:

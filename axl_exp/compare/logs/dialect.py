@@ -66,7 +66,14 @@ _CLOCK_WINDOW = 200
 class RowsBuilder:
     """Collects records into columns."""
 
-    def __init__(self):
+    def __init__(self, *, is_padded: bool = True):
+        """Begin without records.
+
+        Args:
+            is_padded: Whether `2.5` was rounded to one decimal; where values are printed without
+                zeros at their end, it may be 2.5000, and the finest one tells the print quantum.
+        """
+        self._is_padded = is_padded
         self._steps, self._lines, self._sources = array("q"), array("q"), array("i")
         self._times = array("d")
         self._source_index: dict[str, int] = {}
@@ -90,7 +97,8 @@ class RowsBuilder:
         rows, values = self._cells[key]
         rows.append(row)
         values.append(value)
-        if quantum > self.quanta.get(key, 0.0):
+        known = self.quanta.get(key)
+        if quantum > 0 and (known is None or (quantum > known) == self._is_padded):
             self.quanta[key] = quantum
 
     def add_many(

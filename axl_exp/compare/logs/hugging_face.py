@@ -55,7 +55,7 @@ class HuggingFaceReader:
 
     def __init__(self, log: Log):
         self._log = log
-        self._rows, self._evals = RowsBuilder(), RowsBuilder()
+        self._rows, self._evals = RowsBuilder(is_padded=False), RowsBuilder(is_padded=False)
         self._step = self._num_hidden = self._num_counted = self._num_repeated = 0
         self._label: str | None = None
         self._text = b""

@@ -72,6 +72,11 @@ def test_a_loss_of_zero_beside_a_gradient_norm_of_nan_is_nan():
     assert any("are read as NaN" in note for note in log.notes)
 
 
+def test_values_without_zeros_at_their_end_have_the_print_quantum_of_the_finest():
+    log, _ = read("".join(f"{{'loss': {v}, 'epoch': {v}}}\n" for v in (2.5, 2.4375, 2.4)))
+    assert log.rows.quanta["train/loss"] == pytest.approx(1e-4)
+
+
 def test_json_lines_of_bare_names_are_a_run(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text("".join(f'{{"step": {k}, "loss": {9 - k / 8}, "lr": 0.5}}\n' for k in range(3)))

@@ -111,7 +111,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, a: RunDir, b: RunDir) -> str:
     monkeypatch.chdir(a.path.parent)
     sides = [Side(name, (Source((Path(name),)),)) for name in (a.path.name, b.path.name)]
     out = io.StringIO()
-    show(*compare([load_side(side) for side in sides]), make_console(out, width=80))
+    (comparison,) = compare([load_side(side) for side in sides])
+    show(comparison, make_console(out, width=80))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 

@@ -19,8 +19,8 @@ from tests.hugging_face.ours import case_batch
 from tests.trained_runs import make_run, small_config
 
 try:
-    import torch
-    import transformers
+    import torch  # pyright: ignore[reportMissingImports]
+    import transformers  # pyright: ignore[reportMissingImports]
 except ImportError:
     torch = transformers = None
 

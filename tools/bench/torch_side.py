@@ -9,8 +9,8 @@ from typing import Any
 from tools.bench.processes import Turns, train
 
 try:
-    import torch
-    import transformers
+    import torch  # pyright: ignore[reportMissingImports]
+    import transformers  # pyright: ignore[reportMissingImports]
 except ImportError:
     sys.exit("error: PyTorch and transformers are not installed: pip install -e '.[oracles]'")
 

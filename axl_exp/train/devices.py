@@ -52,7 +52,8 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
     if wanted is not None and wanted.platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _own_cpu_devices(wanted))
-    if wanted is None and not jax.config.read("jax_platforms") and not _may_have_accelerator():
+    is_chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if wanted is None and not is_chosen and not _may_have_accelerator():
         # Else JAX asks every plugin that is installed, and libtpu complains aloud of a missing TPU.
         jax.config.update("jax_platforms", "cpu")
     try:

@@ -17,6 +17,7 @@ _TERA = 1e12
 _MAX_TOLD = 5
 _FIRST_STEPS = 2  # Both of them at most: the loss of a model that has learnt nothing.
 _MAX_NATS_FROM_UNIFORM = 1.0  # Chosen: initial logits of some spread cost a fraction of a nat.
+_MEMORY_WITHIN = 0.15  # What a plan is held to.
 _VOCABULARY = re.compile(r"\w+\[(?P<vocab>\d+),\d+\]")
 
 
@@ -33,6 +34,7 @@ class Check:
 def physical_checks(side: str, run: Run) -> list[Check]:
     """Return every check that can be made of `run`."""
     found = [_peak(side, run), _tokens(side, run), _perplexity(side, run), _first_loss(side, run)]
+    found += [_planned_step(side, run), _planned_memory(side, run)]
     return [check for check in found if check is not None]
 
 
@@ -107,6 +109,26 @@ def _first_loss(side: str, run: Run) -> Check | None:
     holds = abs(first - uniform) <= _MAX_NATS_FROM_UNIFORM
     told = f"{first:g} at step {loss.steps[0]}, ln({vocab}) = {uniform:.3f}"
     return Check(side, "the first loss is near ln(vocabulary)", holds, told)
+
+
+def _planned_step(side: str, run: Run) -> Check | None:
+    dry_run = run.summary.get("dry_run") or {}
+    ratio, least = dry_run.get("step_ratio"), dry_run.get("step_seconds")
+    if ratio is None or least is None:
+        return None
+    what = "no step is shorter than its dry run, everything at its peak"
+    told = f"measured / predicted {ratio:.2f}: {ratio * least:.4g} s, {least:.4g} s at the least"
+    return Check(side, what, ratio >= 1, told)
+
+
+def _planned_memory(side: str, run: Run) -> Check | None:
+    dry_run = run.summary.get("dry_run") or {}
+    ratio, by = dry_run.get("memory_ratio"), dry_run.get("memory_measured_by")
+    if ratio is None:
+        return None
+    what = f"memory by the {by} is within {100 * _MEMORY_WITHIN:.0f} % of its dry run"
+    told = f"measured / predicted {ratio:.2f}: planned {dry_run['memory_bytes'] / 2**30:.3g} GiB"
+    return Check(side, what, abs(ratio - 1) <= _MEMORY_WITHIN, told)
 
 
 def _vocabulary_size(run: Run) -> int | None:

@@ -16,6 +16,7 @@ from axl_exp.config.override import Override
 from axl_exp.config.text import config_text
 from axl_exp.data import EMBEDDED_DATASET, dataset_text, use_embedded_corpus
 from axl_exp.launch.narrate import Narrator, plan_facts
+from axl_exp.launch.prediction import predict
 from axl_exp.report.terminal import make_console
 from axl_exp.report.text import format_seconds
 from axl_exp.resolve import Resolved, resolve
@@ -124,6 +125,7 @@ def launch(request: LaunchRequest) -> int:
             stop=request.stop,
             compile_seconds=compile_seconds,
             started=request.started,
+            dry_run=predict(resolved) if is_first() else {},
         )
         narrator.show_summary(result.summary, run_dir=run_dir.path)
         _say_what_next(narrator, request, run_dir, status=result.summary["status"])

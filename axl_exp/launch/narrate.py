@@ -5,7 +5,7 @@ that is said also lands in the run's log, with the time.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -206,7 +206,24 @@ def summary_facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if summary["peak_memory_bytes"] is not None:
         facts.append(("peak memory", format_bytes(summary["peak_memory_bytes"])))
+    facts += [("dry run", told) for told in _against_dry_run(summary.get("dry_run", {}))]
     return facts
+
+
+def _against_dry_run(dry_run: Mapping[str, Any]) -> Iterator[str]:
+    if "error" in dry_run:
+        yield f"none: {dry_run['error']}"
+    if "memory_ratio" in dry_run:
+        yield (
+            f"memory {dry_run['memory_ratio']:.2f} times the planned "
+            f"{format_bytes(dry_run['memory_bytes'])} per device, by the "
+            f"{dry_run['memory_measured_by']}"
+        )
+    if "step_ratio" in dry_run:
+        yield (
+            f"step {dry_run['step_ratio']:.2f} times the least planned "
+            f"{format_seconds(dry_run['step_seconds'])}, bound by {dry_run['bound_by']}"
+        )
 
 
 def _mfu(summary: Mapping[str, Any]) -> str:

@@ -70,6 +70,7 @@ def run_session(
     stop: StopRequest,
     compile_seconds: float,
     started: float,
+    dry_run: Mapping[str, Any] | None = None,
 ) -> SessionResult:
     """Train `trainer`, whose inputs are open, in `run_dir`, which is claimed for its config.
 
@@ -82,6 +83,7 @@ def run_session(
         stop: Set by whoever wants it to end early.
         compile_seconds: What compiling took.
         started: `time.perf_counter()` when the process began its work.
+        dry_run: What was predicted: `memory_bytes` of a device, `step_seconds` where it is known.
     """
     cfg = trainer.config
     with contextlib.ExitStack() as stack:
@@ -123,12 +125,16 @@ def run_session(
             result = loop.run(state, history=history, first_step=first_step)
         status = STOPPED if stop and result.step < cfg.max_step else FINISHED
         before = {"startup": startup_seconds, "compile": compile_seconds}
-        facts = {"trainer": trainer, "plan": plan, "status": status}
+        facts = {"trainer": trainer, "plan": plan, "status": status, "dry_run": dry_run}
         summary = summarise(result, **facts, before=before, earlier=earlier)
-        if is_first():
-            write_json(run_dir.summary, summary)
-            RunStore().record(run_dir)
+        _leave(run_dir, summary)
     return SessionResult(summary, exit_code=stop.exit_code if status == STOPPED else 0)
+
+
+def _leave(run_dir: RunDir, summary: Mapping[str, Any]) -> None:
+    if is_first():
+        write_json(run_dir.summary, summary)
+        RunStore().record(run_dir)
 
 
 def _open_writer(

@@ -29,6 +29,7 @@ def summarise(
     status: str,
     before: Mapping[str, float],
     earlier: Mapping[str, Any],
+    dry_run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what summary.json holds.
 
@@ -41,6 +42,7 @@ def summarise(
         result: How this launch ended, with the steps of all.
         before: Seconds of what came before its steps.
         earlier: The summary that the launch before left; {} if there is none.
+        dry_run: What was predicted, as `run_session` takes it.
     """
     history = result.history
     losses = history.losses
@@ -75,7 +77,27 @@ def summarise(
         }
         if trainer.peak_flops_per_second is not None:
             summary["mfu"] = flops / trainer.peak_flops_per_second
+    if dry_run:
+        platform = trainer.devices[0].platform
+        summary["dry_run"] = against_dry_run(dry_run, summary, plan=plan, platform=platform)
     return summary
+
+
+def against_dry_run(
+    predicted: Mapping[str, Any], summary: Mapping[str, Any], *, plan: Plan, platform: str
+) -> dict[str, Any]:
+    """Return the prediction and what was measured over it.
+
+    A host's peak is the whole process's, so that there memory is the compiler's count for a device.
+    """
+    found = {**predicted, "compiled_memory_bytes": plan.memory.compiled_bytes}
+    peak = plan.memory.compiled_bytes if platform == "cpu" else summary["peak_memory_bytes"]
+    if peak and predicted.get("memory_bytes"):
+        found["memory_ratio"] = peak / predicted["memory_bytes"]
+        found["memory_measured_by"] = "compiler" if platform == "cpu" else "device"
+    if predicted.get("step_seconds") and "step_seconds_p50" in summary:
+        found["step_ratio"] = summary["step_seconds_p50"] / predicted["step_seconds"]
+    return found
 
 
 def _seconds(

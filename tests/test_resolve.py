@@ -14,6 +14,7 @@ from axl_exp.config.diff import Changed, apply
 from axl_exp.config.override import Override
 from axl_exp.config.text import flatten
 from axl_exp.mesh import MeshShapeError, NoMeshRuleError, UnknownHardwareError
+from axl_exp.mesh.rules import TooSmallError
 from axl_exp.resolve import BatchSizeError, RangeError, resolve
 
 
@@ -167,7 +168,9 @@ def test_unknown_names_are_errors():
     with pytest.raises(UnknownHardwareError):
         resolve("fuji-tiny", selector="cpu")
     with pytest.raises(NoMeshRuleError):
-        resolve("fuji-7B-v2", selector="tpu-v5e-64")
+        resolve("fuji-tiny", selector="tpu-v5e-64")
+    with pytest.raises(TooSmallError, match="the smallest that does: tpu-v5e-16"):
+        resolve("fuji-7B-v2", selector="tpu-v5e-8")
     with pytest.raises(OverrideError):
         resolve("fuji-tiny", selector="cpu-1", overrides=[override("max_stepp", "1")])
 

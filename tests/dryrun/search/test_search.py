@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from axl_exp.resolve import resolve
 
 def pasted(text):
     """The rule that the text makes, as a file of mesh_rules/ would."""
-    names = {"__name__": "mesh_rules.gpu"} | {
+    names: dict[str, Any] = {"__name__": "mesh_rules.gpu"} | {
         name: getattr(axl_exp.mesh, name) for name in axl_exp.mesh.__all__
     }
     exec(f"RULES = (\n{text})", names)  # noqa: S102 - what a user does with it
@@ -41,6 +42,7 @@ def made_up(resolved):
     settings = settings_of(resolved.config)
     sizes = axis_sizes(settings.mesh)
     shards, rows = sizes["fsdp"] * sizes["model"], sizes["data"] * sizes["fsdp"]
+    assert settings.remat is not None
     kept = {"everything kept": 16, "products kept": 11, "inputs kept alone": 2}
     kept_bytes = kept.get(settings.remat.name, 6) * 2**38 / rows / settings.accumulation_steps
     compute = 100 - kept.get(settings.remat.name, 6)
@@ -73,6 +75,7 @@ def test_the_best_is_the_best_of_all_settings(monkeypatch):
                     continue
                 if plan.memory.total_bytes <= (1 - HEADROOM) * plan.memory.available_bytes:
                     times.append(plan.roofline.step_seconds)
+    assert answer.best is not None
     assert answer.best.step_seconds == min(times)
     assert answer.num_planned < num_settings / 2
 

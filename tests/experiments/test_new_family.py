@@ -58,7 +58,6 @@ def test_its_goldens_are_written_and_hold(family, capsys):
     assert "mesh_shape.fsdp: 8" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_it_trains(family):
     command = [
         *(sys.executable, "-m", "axl_exp.launch", "--module=russet", "--config=russet-tiny"),

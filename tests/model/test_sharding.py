@@ -66,7 +66,8 @@ def test_a_dim_that_does_not_divide_is_refused_with_its_sizes(model_config):
     assert str(error.value) == (
         "parameter decoder/transformer/layer/feed_forward/linear1_0/weight (3, 24, 40): dim 1 of "
         "size 24 does not divide by mesh axes fsdp=16 * seq=2; change the mesh shape, or its rule "
-        "in logical_axis_rules."
+        "in logical_axis_rules. "
+        "Would do: fsdp*seq=8 or a divisor of it."
     )
 
 

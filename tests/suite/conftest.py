@@ -107,5 +107,9 @@ def commit(repository: Path) -> Commit:
 
 
 def package_path() -> str:
-    """Return where this package is imported from, for a subprocess beside the stub's."""
-    return str(Path(__file__).resolve().parents[2]) + os.pathsep + os.environ.get("PYTHONPATH", "")
+    """Return where this package is imported from, for a subprocess beside the stub's.
+
+    No empty entry: it would mean the working directory, where the stub is.
+    """
+    own = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))

@@ -40,7 +40,8 @@ def measure_compare(root: Path, *, num_rounds: int) -> Report:
     notes, sides = [], []
     with tempfile.TemporaryDirectory(prefix="axl_exp_bench_") as folder:
         for name, (lines, limit) in inputs.items():
-            path = Path(folder) / "metrics.jsonl"
+            # By its name a file of ours is known; another must not have it.
+            path = Path(folder) / ("metrics.jsonl" if "jsonl" in name else "train.log")
             num_lines = _write(path, lines, limit=limit)
             samples = [_read(root, path) for _ in range(num_rounds)]
             sides.append(Side(name, tuple(seconds for seconds, _ in samples)))

@@ -180,13 +180,13 @@ def test_the_page_can_be_read_with_scripts_off(report, tmp_path):
         driver.quit()
 
 
-def test_a_hundred_thousand_steps_of_twenty_metrics_open_at_once(browser, make_run, tmp_path):
+def test_a_hundred_thousand_steps_of_twenty_metrics_open(browser, make_run, tmp_path):
     steps = 100_000
     sides = []
     for name in ("a", "b"):
         run = make_run(name, num_steps=0)
         with run.metrics.open("a") as file:
-            for k in range(1, steps + 1, 1):
+            for k in range(1, steps + 1):
                 metrics = ",".join(f'"m/{i}":{(k * (i + 3)) % 997}' for i in range(20))
                 file.write(f'{{"step":{k},{metrics}}}\n')
         sides.append(str(run.path))
@@ -196,6 +196,6 @@ def test_a_hundred_thousand_steps_of_twenty_metrics_open_at_once(browser, make_r
     timing = "const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd"
     milliseconds = browser.execute_script(timing)
     assert len(browser.find_elements("css selector", "figure.chart")) >= 20
-    # 2 s are the goal on a machine of one's own; see docs/performance.md for what was measured.
+    # Told, not tested: run with -s on a quiet machine. docs/performance.md has what was seen.
     print(f"opened in {milliseconds:.0f} ms")
     assert complaints(browser) == []

@@ -11,7 +11,7 @@ from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
 from axl_exp.model.linear import DotGeneral, ProductLayer, project
-from axl_exp.model.sharding import constrain, mesh_is_split, spec_in_use
+from axl_exp.model.sharding import constrain
 
 
 def _logits(x_BSD: jax.Array, weight_VD: jax.Array, dot_general: DotGeneral) -> jax.Array:
@@ -21,17 +21,6 @@ def _logits(x_BSD: jax.Array, weight_VD: jax.Array, dot_general: DotGeneral) -> 
     weight_VD = constrain(weight_VD, "hidden", None)
     logits_BSV = project(x_BSD, weight_VD, in_dims_last=True, dot_general=dot_general)
     return constrain(logits_BSV, "batch", "sequence", "hidden")
-
-
-def _whole_rows(weight_VD: jax.Array) -> jax.Array:
-    """Return the table with every row on every device, so that each looks up its own tokens.
-
-    Left alone, XLA looks up the tokens of all devices in each device's rows and sends the vectors:
-    memory for the whole batch on every device.
-    """
-    if not mesh_is_split():
-        return weight_VD
-    return jax.lax.with_sharding_constraint(weight_VD, spec_in_use(None, "vocab_embed"))
 
 
 class Embedding(ProductLayer):
@@ -53,8 +42,11 @@ class Embedding(ProductLayer):
 
     def __call__(self, tokens_BS: jax.Array) -> jax.Array:
         """Return the vectors of the tokens, [B, S, D]."""
+        # Every row on every device, so that each looks up its own tokens: left alone, XLA looks up
+        # those of all devices in each device's rows, memory for the whole batch on each.
+        table_VD = constrain(self.weight[...], None, "vocab_embed")
         # A gather. As a product with one-hot rows a step takes 1.4 times as long on a CPU.
-        return constrain(_whole_rows(self.weight[...])[tokens_BS], "batch", "sequence", "hidden")
+        return constrain(table_VD[tokens_BS], "batch", "sequence", "hidden")
 
     def attend(self, x_BSD: jax.Array) -> jax.Array:
         """Return the product of x with every vector of the table: logits [B, S, V]."""

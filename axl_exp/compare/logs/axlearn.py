@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import absl_clock
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log
-from axl_exp.compare.logs.maxtext import absl_clock
 from axl_exp.compare.logs.numbers import NUMBER
 
 FORMAT = "AXLearn"
@@ -51,7 +51,7 @@ class AxlearnReader:
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
-        spans = read_records(block, STEP, self._rows)
+        spans = read_records(block, STEP, rows=self._rows)
         self._processes.update(int(match["n"]) for match in _PROCESS.finditer(block.text))
         self._log.has_ended |= b"Reached max_step=" in block.text
         return spans

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import line_clock
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER
-from axl_exp.compare.logs.torchtitan import logging_clock
 
 FORMAT = "DeepSpeed"
 STEP = Dialect(
@@ -36,7 +36,7 @@ STEP = Dialect(
         "MaxMemAllocated": Name("perf/peak_memory_gib"),
     },
     prefix="deepspeed",
-    clock=logging_clock,
+    clock=line_clock,
 )
 _OVERFLOW = re.compile(rb"OVERFLOW!?,? (?:Rank \d+ )?Skipping step")
 _RANK = re.compile(rb"Rank (\d+) Skipping")
@@ -72,7 +72,7 @@ class DeepSpeedReader:
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
         self._num_overflows += count_overflows(block)
-        return read_records(block, STEP, self._rows)
+        return read_records(block, STEP, rows=self._rows)
 
     def finish(self) -> None:
         """Put the columns into the log."""

@@ -10,10 +10,10 @@ import math
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import line_clock
 from axl_exp.compare.logs.dialect import MAX_STEP, Dialect, Name, RowsBuilder
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER, quantum, read_number
-from axl_exp.compare.logs.torchtitan import logging_clock
 
 FORMAT = "Hugging Face Trainer"
 _QUOTE = rb"(?:\\{0,2}['\"])"  # A dict inside a JSON string has its quotes escaped.
@@ -109,7 +109,7 @@ class HuggingFaceReader:
             self._advance(told.get("step", b""), bars, block.label(line))
         step = self._step
         line_start = block.text.rfind(b"\n", 0, start) + 1
-        time, _ = logging_clock(block.text[max(line_start, start - 200) : start])
+        time, _ = line_clock(block.text[max(line_start, start - 200) : start])
         rows = self._evals if is_eval else self._rows
         row = rows.add(step, line=line, time=time, source=block.label(line))
         norm = told.get("grad_norm")

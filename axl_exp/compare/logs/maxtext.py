@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import DAYS_BEFORE_MONTH, absl_clock
 from axl_exp.compare.logs.columns import read_columns
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory, Wait
@@ -19,25 +20,6 @@ from axl_exp.compare.logs.numbers import NUMBER
 
 FORMAT = "MaxText"
 _GIB = 2**30  # What it prints as GB: a v6e of 32 GiB shows 31.25 of them.
-_DAYS_BEFORE_MONTH = (0, 0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)  # A leap year's.
-_PREFIX = re.compile(
-    rb"[IWEF](?P<month>\d\d)(?P<day>\d\d) (?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?)"
-    rb"\s+(?P<thread>\d+) [^\]\n]{1,120}\]"
-)
-
-
-def absl_clock(before: bytes) -> tuple[float, bytes]:
-    """Return seconds since New Year and the thread of the last absl prefix in `before`."""
-    start = before.rfind(b"] ")
-    if start < 0:
-        return float("nan"), b""
-    found = max(_PREFIX.finditer(before), key=re.Match.end, default=None)
-    if found is None or found.end() < start or not 1 <= int(found["month"]) <= 12:
-        return float("nan"), b""
-    days = _DAYS_BEFORE_MONTH[int(found["month"])] + int(found["day"])
-    seconds = 3600 * int(found["h"]) + 60 * int(found["m"]) + float(found["s"])
-    return 86400.0 * days + seconds, found["thread"]
-
 
 _FIELD = re.compile(
     rb"\s*,\s+(?P<name>[A-Za-z][\w/ .()-]{0,60}?):?\s*[:=]\s*(?P<value>" + NUMBER + rb")"
@@ -167,9 +149,9 @@ class MaxTextReader:
         """Read one block; return the spans of the step records in it."""
         spans = self._read_columns(block)
         if spans is None:
-            spans = read_records(block, TRAIN, self._rows)
+            spans = read_records(block, TRAIN, rows=self._rows)
             self._learn_shape(block.text, spans)
-        spans = [*spans, *read_records(block, EVAL, self._evals)]
+        spans = [*spans, *read_records(block, EVAL, rows=self._evals)]
         self._read_waits(block)
         self._read_memory(block)
         if block.is_first or block.is_last:
@@ -224,7 +206,7 @@ class MaxTextReader:
         for name, decimals in zip(self._shape_names, found.decimals[-len(values) :], strict=True):
             unit = 10.0**-decimals if decimals else 0.0
             self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), unit)
-        days = np.array(_DAYS_BEFORE_MONTH)[np.minimum(month, 12).astype(int)] + day
+        days = np.array(DAYS_BEFORE_MONTH)[np.minimum(month, 12).astype(int)] + day
         self._rows.add_many(
             steps.astype(np.int64),
             lines=block.lines(starts),

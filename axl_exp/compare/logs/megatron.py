@@ -6,10 +6,10 @@ interval of N every value is a mean over N. The loss is left out where it is NaN
 
 from __future__ import annotations
 
-import datetime
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import stamp_clock
 from axl_exp.compare.logs.deepspeed import count_overflows, overflow_note
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory
@@ -17,44 +17,49 @@ from axl_exp.compare.logs.megatron_size import check_parameters
 from axl_exp.compare.logs.numbers import NUMBER
 
 FORMAT = "Megatron-LM"
-_MIB = 2**20
-_STAMP = re.compile(
-    rb"\[\s*(?P<date>\d{4}-\d\d-\d\d)[ T](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?\s*\]"
-)
-
-
-def bracket_clock(before: bytes) -> tuple[float, bytes]:
-    """Return the seconds of the last `[2025-06-28 18:42:27]` in `before`; who wrote is not told."""
-    match = max(_STAMP.finditer(before), key=re.Match.end, default=None)
-    if match is None:
-        return float("nan"), b""
-    try:
-        moment = datetime.datetime.fromisoformat(
-            f"{match['date'].decode()} {match['time'].decode()}"
-        )
-    except ValueError:
-        return float("nan"), b""
-    seconds = moment.replace(tzinfo=datetime.UTC).timestamp()
-    return seconds + float(b"0." + (match["part"] or b"0")), b""
-
-
+# Between two bars: a number under its name, with what a fork adds to it (a unit, a mean over the
+# steps before), a number whose unit is its name, or text. The last one may end at the line's end.
+_GIB = rb"\s*Gi?B/"
+_FIELD = re.compile(
+    rb"[ \t]*(?!samples/sec:[^|\n]*\|\s*iteration)(?!(?:Total n|N)umber of parameters )(?:"
+    rb"(?:hip|rocm) mem usage/free/total/usage_ratio:\s*(?P<memory_gib>" + NUMBER + rb")" + _GIB
+    + rb"(?P<memory_free_gib>" + NUMBER + rb")" + _GIB + rb"(?P<memory_total_gib>" + NUMBER + rb")"
+    + _GIB + rb"(?P<memory_percent>" + NUMBER + rb")%"
+    rb"|(?P<tflops_per_device>" + NUMBER + rb")\s*(?:MODEL_)?TFLOP/s/GPU"
+    rb"|(?P<name>[A-Za-z\[][\w /().%\[\]-]{0,60}?)[ \t]*[:=][ \t]*(?P<value>" + NUMBER
+    + rb")[ \t]*(?P<unit>[A-Za-z%][A-Za-z/%]{0,14})?(?![\w.:-])[^|\n]{0,80}?"
+    rb"|[A-Za-z][\w /().%-]{0,60}:[^|\n\[\]]{0,80}?"
+    rb")[ \t]*(?:\||(?=\n|[ \t]iteration\s))"
+)  # fmt: skip
 ITERATION = Dialect(
     format=FORMAT,
-    anchor=re.compile(rb"(?<![\w-])iteration\s+(?P<step>\d+)\s*/\s*\d+\s*\|"),
-    field=re.compile(
-        rb"\s*(?P<name>[A-Za-z][\w /().%-]{0,60}?)\s*:\s*(?P<value>" + NUMBER + rb")"
-        rb"(?:\s*/\s*" + NUMBER + rb")?\s*\|"
-    ),
+    anchor=re.compile(rb"(?<![\w-])iteration(?:\s+|\s*[:=]\s*)(?P<step>\d+)\s*/\s*\d+\s*\|"),
+    field=_FIELD,
     names={
         "elapsed time per iteration (ms)": Name("printed/seconds", 1000),
+        "elapsed time per iteration ms": Name("printed/seconds", 1000),
         "elapsed time per iteration (s)": Name("printed/seconds"),
         "elapsed time per iteration": Name("printed/seconds", 1000),
         "throughput per GPU (TFLOP/s/GPU)": Name("perf/tflops_per_device"),
+        "compute per GPU (TFLOP/s/GPU)": Name("perf/tflops_per_device"),
+        "tflops_per_device": Name("perf/tflops_per_device"),
+        "approx flops per GPU": Name("perf/tflops_per_device"),
+        "model TFLOPs": Name("perf/tflops_per_device"),
         "TFLOPs": Name("perf/tflops_per_device"),
+        "[LM]TFLOPs": Name("perf/tflops_per_device"),
+        "[LM]-TFLOPs": Name("perf/tflops_per_device"),
         "tflops": Name("perf/tflops_per_device"),
         "throughput (tokens/s)": Name("perf/tokens_per_second"),
+        "throughput (token/sec)": Name("perf/tokens_per_second"),
         "tokens per gpu per second (tgs)": Name("printed/tokens_per_second_per_device"),
-        "samples per second": Name("megatron/samples_per_second"),
+        "tokens per gpu per second(tgs)": Name("printed/tokens_per_second_per_device"),
+        "tokens per gpu per second tgs": Name("printed/tokens_per_second_per_device"),
+        "throughput (token/sec/GPU)": Name("printed/tokens_per_second_per_device"),
+        "tokens per GPU (tokens/s/GPU)": Name("printed/tokens_per_second_per_device"),
+        "tokens/s/GPU inst/harmonic mean": Name("printed/tokens_per_second_per_device"),
+        "tokens/sec/gpu": Name("printed/tokens_per_second_per_device"),
+        "samples per second": Name("perf/samples_per_second"),
+        "samples_per_second": Name("perf/samples_per_second"),
         "learning rate": Name("train/learning_rate"),
         "lm loss": Name("train/loss"),
         "lm-loss": Name("train/loss"),
@@ -65,26 +70,53 @@ ITERATION = Dialect(
         "num zeros": Name("train/num_zeros"),
         "loss scale": Name("train/loss_scale"),
         "global batch size": Name("train/global_batch_size"),
+        "gloabl batch size": Name("train/global_batch_size"),  # As one fork spells it.
         "consumed samples": Name("train/consumed_samples"),
+        "consumed tokens": Name("train/num_tokens_seen"),
         "skipped samples": Name("train/skipped_samples"),
         "number of skipped iterations": Name("train/num_skipped_iterations"),
         "number of nan iterations": Name("train/num_nan_iterations"),
+        "load_balancing_loss": Name("train/moe_load_balance_loss"),
         "energy per GPU (J/iter/GPU)": Name("perf/joules_per_step_per_device"),
         "power per GPU (W/GPU)": Name("perf/watts_per_device"),
+        "mem usages": Name("perf/memory_percent", 0.01),
+        "memory_gib": Name("perf/memory_gib"),
+        "memory_percent": Name("perf/memory_percent"),
+        "memory_free_gib": Name("perf/memory_free_gib"),
+        "memory_total_gib": Name("perf/memory_total_gib"),
     },
     prefix="megatron",
-    clock=bracket_clock,
+    clock=stamp_clock,
+    # GPT-NeoX tells its speed in front of the record, Megatron-Bridge on a line of its own.
+    before=re.compile(
+        rb"(?:samples/sec:\s*(?P<samples_per_second>" + NUMBER + rb")\s*\|\s*"
+        rb"|GPU utilization:\s*(?P<tflops_per_device>" + NUMBER + rb")\s*MODEL_TFLOP/s/GPU[^|]*)\Z"
+    ),
 )
-VALIDATION = Dialect(
-    format=FORMAT,
-    anchor=re.compile(rb"validation loss at iteration\s+(?P<step>\d+)[^|\n]{0,60}\|"),
-    field=ITERATION.field,
-    names={
-        "lm loss value": Name("eval/validation/loss"),
-        "lm loss PPL": Name("eval/validation/perplexity"),
-    },
-    prefix="eval/validation",
-)
+_EVAL_NAMES = {
+    "lm loss value": "loss",
+    "lm loss PPL": "perplexity",
+    "lm_loss_ppl value": "perplexity",
+    "lm loss": "loss",
+    "PPL": "perplexity",
+}
+
+
+def _evaluation(anchor: bytes, name: str) -> Dialect:
+    return Dialect(
+        format=FORMAT,
+        anchor=re.compile(anchor),
+        field=_FIELD,
+        names={theirs: Name(f"eval/{name}/{ours}") for theirs, ours in _EVAL_NAMES.items()},
+        prefix=f"eval/{name}",
+        needles=(b" loss at ", b" results at "),
+    )
+
+
+# The last evaluation tells no step.
+_AT = rb" (?:loss|results) at (?:iteration[\s=:]+(?P<step>\d+)|the end of training)[^|\n]{0,60}\|"
+VALIDATION = _evaluation(rb"\bvalidation(?![^|\n]{0,90} test)" + _AT, "validation")
+TEST = _evaluation(rb"\b(?:test|validation(?=[^|\n]{0,90} test))" + _AT, "test")
 
 _ARGUMENTS = re.compile(
     rb"-{4,} arguments -{4,}(?P<body>.*?)-{4,} end of arguments -{4,}", re.DOTALL
@@ -96,29 +128,34 @@ _FOLDED = re.compile(
     rb"\s{3}(?P<name>[A-Za-z_]\w*) \.* (?P<value>.*?)(?=\s{3}[A-Za-z_]\w* \.* |\s*\Z)", re.DOTALL
 )
 _MEMORY = re.compile(
-    rb"\[Rank (?P<rank>\d{1,18})\] \((?P<when>after \d+ iterations?)\) memory \(MB\)"
-    rb"(?P<fields>(?:\s*\|\s*[a-z][a-z -]*: \d+\.?\d*)+)"
+    rb"(?:\[Rank (?P<rank>\d{1,18})\] )?\(?(?P<when>after \d+ iterations?)\)? memory "
+    rb"\((?P<unit>[MG]B)\)(?P<fields>(?:\s*\|\s*[a-z][a-z -]*: \d+\.?\d*)+)"
 )
-_MEMORY_FIELD = re.compile(rb"\|\s*(?P<what>[a-z][a-z -]*): (?P<mb>\d+\.?\d*)")
+_MEMORY_FIELD = re.compile(rb"\|\s*(?P<what>[a-z][a-z -]*): (?P<number>\d+\.?\d*)")
 _THEORETICAL = re.compile(
     rb"Theoretical memory footprints: (?P<fields>(?:,?\s*[a-z][a-z ]*=\s*\d+\.?\d* MB)+)"
 )
+# Megatron-Bridge prints gigabytes of 1e9, Megatron-LM megabytes of 2**20.
+_BYTES_PER = {b"MB": 2**20, b"GB": 10**9}
+_GIGABYTES = re.compile(r"mem-(?P<what>[a-z-]+)-gigabytes")
 _THEORETICAL_FIELD = re.compile(rb"(?P<what>[a-z][a-z ]*)=\s*(?P<mb>\d+\.?\d*) MB")
 _PARAMETERS = re.compile(
-    rb"> number of parameters on \(tensor, pipeline\) model parallel rank "
-    rb"\((?P<t>\d{1,18}), (?P<p>\d{1,18})\): (?P<n>\d{1,18})"
+    rb"> number of parameters on (?:\(tensor, pipeline\) )?model parallel rank "
+    rb"\(?(?P<t>\d{1,18})(?:, (?P<p>\d{1,18})\))?: (?P<n>\d{1,18})"
 )
 _TIMER = re.compile(
-    rb"\s(?P<name>[A-Za-z][\w/-]*) \.{2,}: \((?P<low>\d+\.?\d*), (?P<high>\d+\.?\d*)\)"
+    rb"\s(?P<name>[A-Za-z][\w/-]*) \.{2,}: "
+    rb"(?:\((?P<low>\d+\.?\d*), (?P<high>\d+\.?\d*)\)|(?P<most>\d+\.\d+)\s)"
 )
 _EVENT = re.compile(
     rb"rank (?P<rank>\d{1,18}) (?P<pass>forward|backward) (?P<what>start|finished)"
     rb" tensor (?P<tensor>\d{1,18})"
 )
 _BILLIONS = re.compile(
-    rb"(?P<what>[A-Z][a-z]*umber of parameters in [a-z ]{3,40}) in billions:\s+(?P<n>\d+\.?\d*)"
+    rb"(?P<what>(?:Total n|N)umber of (?:active )?parameters(?: in [a-z ]{3,40})?) in billions:\s+"
+    rb"(?P<n>\d+\.?\d*)"
 )
-_WORLD = re.compile(rb"using world size: (?P<n>\d{1,18}), data-parallel size: (?P<d>\d{1,18})")
+_WORLD = re.compile(rb"using world size: (?P<n>\d{1,18}), data-parallel[- ]size: (?P<d>\d{1,18})")
 _PADDED = re.compile(
     rb"padded vocab \(size: \d+\) with \d+ dummy tokens \(new size: (?P<n>\d{1,18})\)"
 )
@@ -143,19 +180,21 @@ class MegatronReader:
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
-        spans = read_records(block, ITERATION, self._rows)
-        spans += read_records(block, VALIDATION, self._evals)
+        spans = read_records(block, ITERATION, rows=self._rows)
+        last = self._rows.last_step
+        spans += read_records(block, VALIDATION, TEST, rows=self._evals, last_step=last)
         text, log = block.text, self._log
         self._num_overflows += count_overflows(block)
         for match in _ARGUMENTS.finditer(text):
             self._read_arguments(match["body"])
         for match in _PARAMETERS.finditer(text):
-            self._ranks[int(match["t"]), int(match["p"])] = int(match["n"])
+            self._ranks[int(match["t"]), int(match["p"] or 0)] = int(match["n"])
         for match in _EVENT.finditer(text):
             event = (int(match["rank"]), match["pass"].decode(), match["what"].decode())
             log.trace.append((*event, int(match["tensor"])))
         for match in _TIMER.finditer(text):
-            log.timers[match["name"].decode()] = (float(match["low"]), float(match["high"]))
+            low, high = match["low"] or match["most"], match["high"] or match["most"]
+            log.timers[match["name"].decode()] = (float(low), float(high))
         for match in _BILLIONS.finditer(text):
             facts = log.facts.setdefault("parameters_in_billions", {})
             facts[match["what"].decode().lower()] = match["n"].decode()
@@ -204,15 +243,22 @@ class MegatronReader:
 
     def _read_memory(self, block: Block) -> None:
         for match in _MEMORY.finditer(block.text):
-            for what, mb in _MEMORY_FIELD.findall(match["fields"]):
-                device = f"rank {int(match['rank'])}"
-                self._memory(match["when"].decode(), device, what, mb, block.line(match.start()))
+            device = f"rank {int(match['rank'])}" if match["rank"] else "a rank"
+            line = block.line(match.start())
+            for what, number in _MEMORY_FIELD.findall(match["fields"]):
+                quantity = what.decode()
+                if match["unit"] == b"GB":  # Counters of the allocator stand among the bytes.
+                    if not (named := _GIGABYTES.fullmatch(quantity)):
+                        self._log.facts.setdefault("allocator", {})[quantity] = number.decode()
+                        continue
+                    quantity = named["what"].replace("-", " ")
+                num_bytes = float(number) * _BYTES_PER[match["unit"]]
+                self._memory(match["when"].decode(), device, quantity, num_bytes, line)
         for match in _THEORETICAL.finditer(block.text):
             for what, mb in _THEORETICAL_FIELD.findall(match["fields"]):
-                line = block.line(match.start())
-                self._memory("theoretical", "most loaded rank", what.strip(), mb, line)
+                line, num_bytes = block.line(match.start()), float(mb) * _BYTES_PER[b"MB"]
+                quantity = what.decode().strip()
+                self._memory("theoretical", "most loaded rank", quantity, num_bytes, line)
 
-    def _memory(self, label: str, device: str, what: bytes, mb: bytes, line: int) -> None:
-        num_bytes = float(mb) * _MIB
-        found = Memory(label, device, what.decode(), num_bytes, None, None, line)
-        self._log.memory.append(found)
+    def _memory(self, label: str, device: str, what: str, num_bytes: float, line: int) -> None:
+        self._log.memory.append(Memory(label, device, what, num_bytes, None, None, line))

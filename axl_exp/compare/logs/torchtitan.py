@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 
 from axl_exp.compare.logs.block import Block
+from axl_exp.compare.logs.clock import line_clock
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory
 from axl_exp.compare.logs.numbers import NUMBER, read_number
 
 FORMAT = "torchtitan"
 _GIB = 2**30
-_STAMP = re.compile(rb"(?P<date>\d{4}-\d\d-\d\d)[ T](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?")
-
-
-def logging_clock(before: bytes) -> tuple[float, bytes]:
-    """Return the seconds of the last `2025-06-28 18:42:27,123` on the line of the record."""
-    line = before[before.rfind(b"\n") + 1 :]
-    match = max(_STAMP.finditer(line), key=re.Match.end, default=None)
-    if match is None:
-        return float("nan"), b""
-    try:
-        moment = datetime.datetime.fromisoformat(
-            f"{match['date'].decode()} {match['time'].decode()}"
-        )
-    except ValueError:
-        return float("nan"), b""
-    seconds = moment.replace(tzinfo=datetime.UTC).timestamp()
-    return seconds + float(b"0." + (match["part"] or b"0")), b""
-
 
 _FIELD = re.compile(
     rb"[ \t,|]{1,8}(?P<name>[a-zA-Z][\w/]{0,40}):\s*"
@@ -61,7 +43,7 @@ STEP = Dialect(
     field=_FIELD,
     names=_NAMES,
     prefix="torchtitan",
-    clock=logging_clock,
+    clock=line_clock,
 )
 VALIDATE = Dialect(
     format=FORMAT,
@@ -69,7 +51,7 @@ VALIDATE = Dialect(
     field=_FIELD,
     names={"loss": Name("eval/validation/loss")},
     prefix="eval/validation",
-    clock=logging_clock,
+    clock=line_clock,
 )
 _MODEL_SIZE = re.compile(rb"size: (?P<n>[\d,]{4,}) total parameters")
 _PEAK = re.compile(rb"Peak FLOPS used for computing MFU: (?P<peak>" + NUMBER + rb")")
@@ -92,8 +74,8 @@ class TorchtitanReader:
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
-        spans = read_records(block, STEP, self._rows)
-        spans += read_records(block, VALIDATE, self._evals)
+        spans = read_records(block, STEP, rows=self._rows)
+        spans += read_records(block, VALIDATE, rows=self._evals)
         if block.is_first:
             self._read_facts(block)
         self._log.has_ended |= b"Training completed" in block.text

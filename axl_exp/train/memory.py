@@ -70,10 +70,17 @@ def host_bytes_per_device(tree: Any) -> int:
 
 
 def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """Return the compiler's peak of device memory for a program; None if it does not tell."""
+    """Return the compiler's peak of device memory for a program; None if it does not tell.
+
+    On a TPU the peak without the gaps between arrays: libtpu's temporaries count part of a program
+    with loops again (see `axl_exp.dryrun.compiled.memory`), and it refuses by itself what does not
+    fit.
+    """
     analysis = compiled.memory_analysis()
     if analysis is None:
         return None
+    if compiled.runtime_executable().client.platform == "tpu":
+        return analysis.peak_memory_in_bytes
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
 

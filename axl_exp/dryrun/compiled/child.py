@@ -98,6 +98,9 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     )
 
 
+_ASSIGNMENT = "*buffer-assignment.txt"
+
+
 def _compile(lowered: Any, topology: Topology, compiler: str, *, available: int) -> Compilation:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="axl_exp_hlo_") as folder:
@@ -110,11 +113,16 @@ def _compile(lowered: Any, topology: Topology, compiler: str, *, available: int)
                 raise _refusal(error, topology) from error
             text = _dump(folder, "*after_optimizations.txt")
         else:
-            memory = memory_of(compiled.memory_analysis(), available_bytes=available)
+            analysis = compiled.memory_analysis()
+            memory = memory_of(
+                analysis,
+                assignment=_dump(folder, _ASSIGNMENT),
+                available_bytes=available,
+            )
             text = compiled.as_text()
         return Compilation(
             text=text or "",
-            assignment=_dump(folder, "*buffer-assignment.txt"),
+            assignment=_dump(folder, _ASSIGNMENT),
             memory=memory,
             compiler=compiler,
             topology=topology.name

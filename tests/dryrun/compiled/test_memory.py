@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from axl_exp.dryrun.compiled.execution import executions
 from axl_exp.dryrun.compiled.hlo import parse_program
-from axl_exp.dryrun.compiled.memory import largest_buffers, verdict_of
+from axl_exp.dryrun.compiled.memory import largest_buffers, memory_of, verdict_of
 from axl_exp.dryrun.compiled.owners import Owners
 from axl_exp.dryrun.compiled.traffic import traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
@@ -43,6 +45,24 @@ def test_a_refusal_names_what_is_needed_and_what_there_is():
     assert not memory.fits and memory.headroom_bytes == int(15.75 * _GIB) - int(80.63 * _GIB)
     assert memory.verdict.startswith("Ran out of memory on HBM")
     assert (old.needed_bytes, old.available_bytes) == (int(25.93 * _GIB), int(15.75 * _GIB))
+
+
+def test_what_a_program_needs_is_what_its_buffer_assignment_holds_in_main_memory():
+    analysis = SimpleNamespace(
+        argument_size_in_bytes=32768,
+        output_size_in_bytes=2048,
+        alias_size_in_bytes=1024,
+        temp_size_in_bytes=900_000,  # As libtpu tells it of a program with loops: too much.
+        generated_code_size_in_bytes=0,
+        host_argument_size_in_bytes=0,
+        host_output_size_in_bytes=0,
+        host_temp_size_in_bytes=0,
+        host_alias_size_in_bytes=0,
+    )
+    memory = memory_of(analysis, assignment=_ASSIGNMENT, available_bytes=None)
+    assert memory.temp_bytes == 600_000
+    assert memory.needed_bytes == 32768 + 2048 - 1024 + 600_000
+    assert memory_of(analysis, assignment="", available_bytes=None).temp_bytes == 900_000
 
 
 def test_another_refusal_is_no_verdict_about_memory():

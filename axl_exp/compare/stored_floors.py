@@ -40,7 +40,10 @@ def code_of(run: Run) -> str | None:
         "git": [git["commit"], git.get("diff_sha256")],
         "leaves": leaves,
         "data": data.get("fingerprint") if isinstance(data, dict) else None,
-        **{key: run.env.get(key) for key in ("versions", "xla_flags", "jax_flags")},
+        **{
+            key: run.env.get(key)
+            for key in ("versions", "xla_flags", "jax_flags", "glibc_tunables")
+        },
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

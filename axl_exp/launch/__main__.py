@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from axl_exp.cli import CommandParser, run_command, split_overrides
+from axl_exp.launch.huge_pages import start_over_with_huge_pages
 from axl_exp.train.stop import StopRequest, stop_on_signals
 
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     flags, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(flags)
+    if argv is None:  # This process is the command: it may be put in its own place.
+        start_over_with_huge_pages(args.mesh)
     with stop_on_signals() as stop:
         return run_command(lambda: _launch(args, overrides, started, stop), debug=args.debug)
 

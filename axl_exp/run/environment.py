@@ -43,6 +43,8 @@ def launch_facts(*, hardware: Mapping[str, Any]) -> dict[str, Any]:
         "versions": package_versions(),
         "hardware": {**hardware, "host": host_facts()},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        # A CPU launch sets it, see `axl_exp.launch.huge_pages`.
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
         "jax_flags": {
             name: value
             for name, value in sorted(os.environ.items())

@@ -2,9 +2,7 @@
 
 import collections
 import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,11 +23,10 @@ from axl_exp.mesh import (
     split_over_slices,
 )
 from axl_exp.mesh.hardware import GPU_MEMORY_SHARE
+from axl_exp.run.accelerators import may_have_accelerator
 from axl_exp.train.processes import process_count
 
 AUTO = "auto"
-# Under /dev: TPUs (two drivers), NVIDIA's GPUs (and in WSL), AMD's.
-_ACCELERATOR_FILES = ("accel*", "vfio/[0-9]*", "nvidia[0-9]*", "nvidiactl", "dxg", "kfd")
 # `jax.Device` is a variable to type checkers, so no type.
 Devices = Sequence[Any]
 
@@ -53,7 +50,7 @@ def select_devices(selector: str = AUTO) -> HardwareSelector:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _own_cpu_devices(wanted))
     is_chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
-    if wanted is None and not is_chosen and not _may_have_accelerator():
+    if wanted is None and not is_chosen and not may_have_accelerator():
         # Else JAX asks every plugin that is installed, and libtpu complains aloud of a missing TPU.
         jax.config.update("jax_platforms", "cpu")
     try:
@@ -84,13 +81,6 @@ def _own_cpu_devices(wanted: HardwareSelector) -> int:
             f"--mesh={wanted} does not divide into {count} processes; use a multiple of {count}."
         )
     return wanted.num_devices // count
-
-
-def _may_have_accelerator() -> bool:
-    """Return whether the host shows any device file of a TPU or GPU; only Linux tells."""
-    if sys.platform != "linux":
-        return True
-    return any(next(Path("/dev").glob(pattern), None) for pattern in _ACCELERATOR_FILES)
 
 
 def num_slices(devices: Devices) -> int:

@@ -76,6 +76,7 @@ def test_versions_are_those_of_the_installed_packages():
 def test_env_json_lists_every_launch_and_tells_of_the_newest(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     run_dir = RunDir(tmp_path)
     first = launch_facts(hardware={"platform": "cpu", "device_count": 8})
     second = {**first, "xla_flags": "", "started_unix_seconds": 5.0}
@@ -85,6 +86,7 @@ def test_env_json_lists_every_launch_and_tells_of_the_newest(tmp_path: Path, mon
     assert [launch["xla_flags"] for launch in env["launches"]] == [first["xla_flags"], ""]
     assert env["xla_flags"] == ""
     assert env["jax_flags"]["JAX_ENABLE_X64"] == "1"
+    assert env["glibc_tunables"] == "glibc.malloc.hugetlb=1"
     assert env["config"] == "fuji-tiny"
     assert env["hardware"]["device_count"] == 8
     assert env["hardware"]["host"]["num_cpus"] >= 1

@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,16 @@ class SideError(Exception):
 class SideProcess:
     """The parent's end: starts `python -m MODULE ARGUMENT...` and asks it for turns."""
 
-    def __init__(self, root: Path, module: str, *arguments: str, work: Path):
+    def __init__(
+        self, root: Path, module: str, *arguments: str, work: Path, variables: Mapping[str, str]
+    ):
         self._log = work / f"{module}-{id(self)}.log"
         with self._log.open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=root,
                 # A side ends at once, and leaves its temporary files to the parent.
-                env={**os.environ, "TMPDIR": str(work)},
+                env={**os.environ, **variables, "TMPDIR": str(work)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

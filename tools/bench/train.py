@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from axl_exp.launch.huge_pages import huge_page_variables
 from tools.bench.measure import Report, Side
 from tools.bench.processes import DISTURBED_STEPS, TURN_STEPS, SideProcess
 
@@ -28,9 +29,12 @@ def measure_train(root: Path, case: str, *, num_rounds: int) -> list[Report]:
     """
     with tempfile.TemporaryDirectory() as directory:
         sides: dict[str, SideProcess] = {}
+        # As a launch starts itself. The step by hand has it too: ours is to be no faster for that.
+        variables = huge_page_variables("auto")
 
         def start(name: str, module: str, *arguments: str) -> SideProcess:
-            sides[name] = SideProcess(root, module, *arguments, work=Path(directory))
+            own = variables if module == _JAX else {}
+            sides[name] = SideProcess(root, module, *arguments, work=Path(directory), variables=own)
             return sides[name]
 
         try:
@@ -47,6 +51,11 @@ def measure_train(root: Path, case: str, *, num_rounds: int) -> list[Report]:
         finally:
             for side in sides.values():
                 side.kill()
+
+
+def _pages_note() -> str:
+    settings = [f"{name}={value}" for name, value in huge_page_variables("auto").items()]
+    return f"JAX's sides run with {settings[0]}, as a launch does" if settings else "pages as usual"
 
 
 def _in_turns(
@@ -75,6 +84,7 @@ def _reports(
         f"{facts['attention']}",
         f"{len(samples[OURS])} rounds of {TURN_STEPS - DISTURBED_STEPS} steps each",
         common["parity"],
+        _pages_note(),
         ", ".join(f"{name} {version}" for name, version in sides[TORCH].facts.items())
         if TORCH in sides
         else "PyTorch and transformers are not installed: pip install -e '.[oracles]'",

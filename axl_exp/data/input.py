@@ -209,12 +209,14 @@ def _release(attributes: dict[str, Any]) -> None:
 def use_embedded_corpus(cfg: Input.Config) -> Input.Config:
     """Return `cfg` with the embedded corpus and its vocabulary: nothing to prepare or download.
 
-    What reads (a part of) the training split keeps reading it, everything else the held-out text.
+    What reads (a part of) the training split keeps reading it, everything else the held-out text; a
+    source that names the embedded corpus stays as it is.
     """
     cfg = cfg.clone()
-    reads_train = cfg.is_training or str(getattr(cfg.source, "split", "")).startswith("train")
-    split = "train" if reads_train else "validation"
-    cfg.source = TfdsTextSource.default_config().set(dataset_name=EMBEDDED_DATASET, split=split)
+    if getattr(cfg.source, "dataset_name", None) != EMBEDDED_DATASET:
+        reads_train = cfg.is_training or str(getattr(cfg.source, "split", "")).startswith("train")
+        split = "train" if reads_train else "validation"
+        cfg.source = TfdsTextSource.default_config().set(dataset_name=EMBEDDED_DATASET, split=split)
     cfg.vocabulary = Vocabulary.default_config().set(model_name=EMBEDDED_VOCABULARY)
     return cfg
 

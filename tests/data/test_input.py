@@ -135,6 +135,12 @@ def test_a_mixture_without_a_data_directory_names_the_fix():
     assert embedded.source.dataset_name == "python_text:1.0.0"
 
 
+def test_a_source_of_the_embedded_corpus_stays_as_it_is():
+    cfg = use_embedded_corpus(mixture_input(train=1.0))
+    cfg.source.split = "train[:10]"
+    assert use_embedded_corpus(cfg).source.split == "train[:10]"
+
+
 def test_use_embedded_corpus_returns_a_changed_copy():
     cfg = small_input(is_training=False)
     embedded = use_embedded_corpus(cfg)

@@ -67,7 +67,8 @@ def bisect_suite(
             f"no metric {metric!r}.{did_you_mean(metric, METRICS)} There are: "
             f"{', '.join(METRICS)}, and any key of an evaluation, such as eval/validation/loss."
         )
-    chosen = choose_cases(load_suite(name, module=module), [case]).cases[0]
+    cases = choose_cases(load_suite(name, module=module), [case]).cases
+    chosen = next(each for each in cases if each.name == case)
     repository = repository_root(Path.cwd())
     refs = [resolve_ref(ref, repository=repository) for ref in (good, bad)]
     commits = commits_between(refs[0], refs[1], repository=repository)

@@ -92,6 +92,8 @@ def run_suite(
 def choose_cases(suite: Suite, names: Sequence[str]) -> Suite:
     """Return the suite with the named cases alone; with all of them where none is named.
 
+    A case whose losses a named one must have comes with it.
+
     Raises:
         UnknownCaseError: It has no such case; the message names the nearest.
     """
@@ -100,7 +102,8 @@ def choose_cases(suite: Suite, names: Sequence[str]) -> Suite:
         if name not in known:
             hint = did_you_mean(name, known) or f" It has: {', '.join(known)}."
             raise UnknownCaseError(f"suite {suite.name} has no case {name!r}.{hint}")
-    chosen = tuple(case for case in suite.cases if not names or case.name in names)
+    wanted = set(names) | {known[name].losses_of for name in names}
+    chosen = tuple(case for case in suite.cases if not names or case.name in wanted)
     return dataclasses.replace(suite, cases=chosen)
 
 

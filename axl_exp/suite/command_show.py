@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from axl_exp.registry import list_suites, load_suite
 from axl_exp.report.terminal import make_console, make_table
+from axl_exp.suite.definition import Case
 
 
 def show_suites(*, module: str | None, as_json: bool) -> int:
@@ -31,12 +32,17 @@ def show_suite(name: str, *, module: str | None, as_json: bool) -> int:
         print(json.dumps(asdict(suite), indent=2))
         return 0
     rows = [
-        (case.name, case.config, " ".join(case.overrides), _how(case.interrupt_at_step), case.about)
+        (case.name, case.config, " ".join(case.overrides), _how(case), case.about)
         for case in suite.cases
     ]
     make_console().print(make_table("case", "config", "overrides", "", "what for", rows=rows))
     return 0
 
 
-def _how(interrupt_at_step: int | None) -> str:
-    return "" if interrupt_at_step is None else f"stopped at step {interrupt_at_step}, resumed"
+def _how(case: Case) -> str:
+    told = []
+    if case.interrupt_at_step is not None:
+        told.append(f"stopped at step {case.interrupt_at_step}, resumed")
+    if case.losses_of:
+        told.append(f"losses of {case.losses_of}{f' ± {case.within:g}' if case.within else ''}")
+    return "; ".join(told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from axl_exp.compare.comparison import Comparison, compare_pairs
 from axl_exp.compare.sides import LoadedSide, Side, Source, load_side
@@ -16,6 +16,7 @@ from axl_exp.compare.verdict import (
 )
 from axl_exp.run.store import RunStore
 from axl_exp.suite.definition import Case
+from axl_exp.suite.same_losses import SameLosses, same_losses
 from axl_exp.suite.session import Session
 from axl_exp.suite.trial import Ended, Trial
 
@@ -27,31 +28,50 @@ class CaseResult:
     Attributes:
         comparison: None where a side has no run that ended well.
         failures: Trial -> why it has nothing to compare.
-        broke: Whether it ran on the base and fails on the head: a regression by itself.
+        crashed: Whether it ran on the base and fails on the head: a regression by itself.
+        same_losses: Side -> whether it has the losses of the case that it names there.
     """
 
     case: Case
     comparison: Comparison | None
     failures: dict[Trial, str]
-    broke: bool
+    crashed: bool
+    same_losses: dict[str, SameLosses] = field(default_factory=dict)
+
+    @property
+    def lost_losses(self) -> bool:
+        """Whether the head lost the losses that the case is to have: a regression too."""
+        holds = {side: same.holds for side, same in self.same_losses.items()}
+        return holds.get("B") is False and holds.get("A") is not False
 
     @property
     def state(self) -> State:
         """The verdict of the case."""
-        if self.broke:
+        if self.crashed or self.lost_losses:
             return State.WORSE
         return self.comparison.verdict.state if self.comparison else State.NOT_COMPARABLE
 
     @property
     def headline(self) -> str:
         """The verdict in words."""
-        if self.comparison is not None and not self.broke:
-            told = self.comparison.verdict.headline
+        if self.comparison is not None and not self.crashed:
+            told = [f"the head {self.same_losses['B'].told}"] if self.lost_losses else []
+            told.append(self.comparison.verdict.headline)
+            if not self.lost_losses:
+                told += self.same_losses_told
             lost = len(self.failures)
-            return told + (f" ({lost} trial{'s' * (lost > 1)} failed)" if lost else "")
+            return "; ".join(told) + (f" ({lost} trial{'s' * (lost > 1)} failed)" if lost else "")
         first = next(iter(self.failures.items()), None)
         why = f"{first[0].name}: {first[1]}" if first else "it has not run"
-        return f"fails on the head, not on the base: {why}" if self.broke else why
+        return f"fails on the head, not on the base: {why}" if self.crashed else why
+
+    @property
+    def same_losses_told(self) -> list[str]:
+        """What `same_losses` says, in words: once where both sides say the same."""
+        told = {side: same.told for side, same in self.same_losses.items()}
+        if len(told) == 2 and told["A"] == told["B"]:
+            return [f"each side {told['A']}"]
+        return [f"{side} {words}" for side, words in told.items()]
 
 
 @dataclass(frozen=True)
@@ -97,15 +117,27 @@ def suite_result(session: Session, found: Mapping[Trial, Ended], *, store: RunSt
             sides = (_side(session, "A", well["A"]), _side(session, "B", well["B"]))
             pairs[case.name] = sides
         failed = {trial.side for trial in failures}
-        broke = bool(well["A"]) and not well["B"] and failed == {"B"}
-        results[case.name] = CaseResult(case, None, failures, broke)
+        crashed = bool(well["A"]) and not well["B"] and failed == {"B"}
+        results[case.name] = CaseResult(case, None, failures, crashed)
     compared = compare_pairs(
         list(pairs.values()), floors=[stored_floors(a.runs[0], store) for a, _ in pairs.values()]
     )
     for name, comparison in zip(pairs, compared, strict=True):
-        before = results[name]
-        results[name] = CaseResult(before.case, comparison, before.failures, before.broke)
+        same = _same_losses(results[name].case, pairs)
+        told = replace(results[name], comparison=comparison, same_losses=same)
+        notes = [*told.same_losses_told, *comparison.notes]
+        results[name] = replace(told, comparison=replace(comparison, notes=notes))
     return SuiteResult(session, list(results.values()))
+
+
+def _same_losses(
+    case: Case, pairs: Mapping[str, tuple[LoadedSide, LoadedSide]]
+) -> dict[str, SameLosses]:
+    """Return, for each side, whether `case` has the losses of the case that it names."""
+    if case.losses_of not in pairs:
+        return {}
+    both = zip("AB", pairs[case.name], pairs[case.losses_of], strict=True)
+    return {side: same_losses(case, own.runs, other.runs) for side, own, other in both}
 
 
 def _side(session: Session, side: str, trials: list[Trial]) -> LoadedSide:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from axl_exp.errors import UserError
@@ -124,5 +124,10 @@ def _told(end: Ended) -> str:
 
 
 def _case_value(case: Case) -> dict:
-    """Return a case as JSON has it: lists for tuples."""
-    return {**asdict(case), "overrides": list(case.overrides)}
+    """Return what the runs of a case depend on, as JSON has it."""
+    return {
+        "config": case.config,
+        "overrides": list(case.overrides),
+        "mesh": case.mesh,
+        "interrupt_at_step": case.interrupt_at_step,
+    }

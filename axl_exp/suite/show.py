@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.text import Text
@@ -107,6 +108,7 @@ def result_json(result: SuiteResult) -> str:
                 "state": str(case.state),
                 "headline": case.headline,
                 "failures": {trial.name: failure for trial, failure in case.failures.items()},
+                "same_losses": {side: asdict(same) for side, same in case.same_losses.items()},
                 "comparison": case.comparison and comparison_value(case.comparison),
             }
             for case in result.cases

@@ -42,6 +42,7 @@ with open(run / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"schema": "axl_exp.metrics/1", "config": flags["config"]}) + "\\n")
     for step in range(start + 1, end + 1):
         loss = 5 - step * settings["rate"] * (1 if step > 1 else 0)
+        loss += settings.get("forgets", 0.0) * resumed
         file.write(json.dumps({"step": step, "train/loss": loss, "train/num_targets": 64,
             "perf/step_seconds": settings["seconds"] * (1 + 0.001 * (step % 3)),
             "perf/tokens_per_second": 64 / settings["seconds"],
@@ -61,7 +62,8 @@ def named_trainer_configs(): return {}
 def named_suites():
     return (Suite("toy", (Case("plain", "toy"), Case("drop", "toy", overrides=("dropout=0.1",)))),
             Suite("one", (Case("plain", "toy"),)),
-            Suite("resume", (Case("stopped", "toy", interrupt_at_step=10),)))
+            Suite("resume", (Case("whole", "toy"),
+                             Case("stopped", "toy", interrupt_at_step=10, losses_of="whole"))))
 """
 
 Commit = Callable[..., str]

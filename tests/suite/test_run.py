@@ -116,11 +116,34 @@ def test_a_run_that_does_not_end_in_time_is_stopped(commit, capsys):
     assert "timed out" in capsys.readouterr().err
 
 
-def test_a_case_can_be_stopped_and_resumed(commit):
+def test_a_case_that_is_stopped_and_resumed_has_the_losses_of_the_whole_one(commit):
     base, head = commit("one", pace=0.05), commit("two", pace=0.05)
     assert run("resume", base, head) == 0
     metrics = Path("runs/out/stopped/B1/run/metrics.jsonl").read_text().splitlines()
     assert sum('"train/loss"' in line for line in metrics) == 40
+    case = result()["cases"][1]
+    assert [same["holds"] for same in case["same_losses"].values()] == [True, True]
+    assert "each side has the losses of whole, to the bit" in case["headline"]
+
+
+def test_a_head_that_resumes_to_other_losses_is_worse_though_its_own_figures_are_in_the_noise(
+    commit, capsys
+):
+    # 1e-6 of 4.6: far below any floor of a loss, and no rounding either.
+    base, head = commit("one", pace=0.05), commit("two", pace=0.05, forgets=1e-6)
+    assert run("resume", base, head, "--case=stopped") == 1
+    whole, stopped = result()["cases"]
+    assert (whole["state"], stopped["state"]) == ("within noise", "worse")
+    assert stopped["comparison"]["verdict"]["state"] == "within noise"
+    assert not stopped["same_losses"]["B"]["holds"]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "does NOT have the losses of whole" in told and "none is allowed" in told
+
+
+def test_what_the_base_does_not_hold_either_is_told_and_is_no_regression(commit):
+    base, head = commit("one", pace=0.05, forgets=0.1), commit("two", pace=0.05, forgets=0.1)
+    assert run("resume", base, head) == 0
+    assert "each side does NOT have the losses of whole" in result()["cases"][1]["headline"]
 
 
 def test_after_a_kill_the_same_command_goes_on(commit, repository, tmp_path):

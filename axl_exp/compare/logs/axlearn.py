@@ -40,7 +40,7 @@ _PROCESS = re.compile(rb"process\s+(?P<n>\d{1,18})\s+step\s+\d+\]")
 class AxlearnReader:
     """Reads an AXLearn log block by block into a Log."""
 
-    dialect = STEP
+    dialects = (STEP,)
     heads = re.compile(rb"process\s+\d+\s+step\s+-?\d+\]")
     understood = re.compile(rb"Average step time|process\s+\d+\s+step")
 

@@ -62,7 +62,7 @@ def overflow_note(count: int) -> str:
 class DeepSpeedReader:
     """Reads a log of DeepSpeed's engine block by block into a Log."""
 
-    dialect = STEP
+    dialects = (STEP,)
     heads = re.compile(rb"DeepSpeed info: version|DeepSpeedEngine configuration")
     understood = re.compile(rb"SamplesPerSec|DeepSpeed")
 

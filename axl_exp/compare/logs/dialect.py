@@ -59,6 +59,7 @@ class Dialect:
         clock: The timestamp in front of a record -> seconds since some epoch; None for none.
         before: Finds fields that stand in front of the anchor, at the end of what it searches; its
             groups are metrics.
+        step: The step of an anchor that does not tell it in one group.
     """
 
     format: str
@@ -69,6 +70,7 @@ class Dialect:
     needles: tuple[bytes, ...] = ()
     clock: Callable[[bytes], tuple[float, bytes]] | None = None
     before: re.Pattern[bytes] | None = None
+    step: Callable[[re.Match[bytes]], int] | None = None
 
     def name(self, theirs: bytes) -> Name:
         """Return our name of a field; forks write `_` for a space."""
@@ -174,7 +176,10 @@ def read_records(
         if not dialect.needles or any(needle in text for needle in dialect.needles)
     ]
     for anchor, dialect in heapq.merge(*anchors, key=lambda found: found[0].start()):
-        step = int(anchor["step"][:17]) if anchor["step"] else last_step
+        if dialect.step is not None:
+            step = dialect.step(anchor)
+        else:
+            step = int(anchor["step"][:17]) if anchor["step"] else last_step
         if step > MAX_STEP:
             continue
         fields = []
@@ -198,7 +203,7 @@ def read_records(
         source = block.label(line) or writer.decode(errors="replace")
         row = rows.add(step, line=line, time=time, source=source)
         for mark, matched in anchor.groupdict().items():
-            if mark != "step" and matched:
+            if dialect.step is None and mark != "step" and matched:
                 rows.put(row, f"mark/{mark}", 1.0, quantum=0.0)
         for field in fields:
             for name, value, factor in _numbers(field, dialect):

@@ -49,7 +49,7 @@ _SUMMARY = ("train_runtime", "train_loss", "train_samples_per_second", "train_st
 class HuggingFaceReader:
     """Reads a log of transformers' Trainer block by block into a Log."""
 
-    dialect = STEP
+    dialects = (STEP,)
     heads = re.compile(rb"\*{5} Running training \*{5}")
     understood = re.compile(rb"Running training|train_runtime|train_loss")
 

@@ -128,7 +128,7 @@ _END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
 class MaxTextReader:
     """Reads a MaxText log block by block into a Log."""
 
-    dialect = TRAIN
+    dialects = (TRAIN,)
     heads = re.compile(
         rb"System Information: Jax|XPK Start:|Num_devices: \d|number parameters: \d+\.?\d* \w"
         rb"|Memstats: "

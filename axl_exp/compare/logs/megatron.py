@@ -27,13 +27,16 @@ _FIELD = re.compile(
     + _GIB + rb"(?P<memory_percent>" + NUMBER + rb")%"
     rb"|(?P<tflops_per_device>" + NUMBER + rb")\s*(?:MODEL_)?TFLOP/s/GPU"
     rb"|(?P<name>[A-Za-z\[][\w /().%\[\]-]{0,60}?)[ \t]*[:=][ \t]*(?P<value>" + NUMBER
-    + rb")[ \t]*(?P<unit>[A-Za-z%][A-Za-z/%]{0,14})?(?![\w.:-])[^|\n]{0,80}?"
+    + rb")[ \t]*(?P<unit>[KMGTP](?:FLOPS|i?B)|[mu]?s|[kKMB]|[A-Za-z%/]{1,14}(?=[ \t]*[|\n]))?"
+    rb"(?![\w.:-])[^|\n]{0,80}?"
     rb"|[A-Za-z][\w /().%-]{0,60}:[^|\n\[\]]{0,80}?"
     rb")[ \t]*(?:\||(?=\n|[ \t]iteration\s))"
 )  # fmt: skip
 ITERATION = Dialect(
     format=FORMAT,
-    anchor=re.compile(rb"(?<![\w-])iteration(?:\s+|\s*[:=]\s*)(?P<step>\d+)\s*/\s*\d+\s*\|"),
+    anchor=re.compile(
+        rb"(?<![\w-])(?<!\d, )iteration(?:\s+|\s*[:=]\s*)(?P<step>\d+)\s*/\s*\d+\s*\|"
+    ),
     field=_FIELD,
     names={
         "elapsed time per iteration (ms)": Name("printed/seconds", 1000),
@@ -165,7 +168,7 @@ _DATETIME = re.compile(rb"\[(?P<event>[a-z][^\]\n]{3,80})\] datetime: (?P<at>[\d
 class MegatronReader:
     """Reads a Megatron-LM log block by block into a Log."""
 
-    dialect = ITERATION
+    dialects = (ITERATION,)
     heads = re.compile(
         rb"-{4,} arguments -{4,}|on \(tensor, pipeline\) model parallel rank|using world size: \d"
         rb"|rank \d+ (?:forward|backward) start tensor"

@@ -30,6 +30,7 @@ _HEAD = re.compile(
 # Only a line in which a record begins, or may begin at its cut end, is tried with the next one.
 _MAY_BREAK = re.compile(rb"step|iteration|(?:[cC]omp\w*|ste?|it\w*)$")
 _MAX_RECORD = 4096
+_MAX_HEAD = 400  # What may stand in front of a record on its line, and the record's beginning.
 _SAMPLE_BYTES = 1 << 16
 _JSON_TEXT_KEYS = ("log", "textPayload", "message", "msg", "text", "line")
 _MIN_WRAPPED = 3
@@ -199,9 +200,14 @@ def _join_cut(
 
 
 def _continues(parts: list[bytes], rest: bytes, records: Sequence[re.Pattern[bytes]]) -> bool:
-    """Return whether `rest` goes on with a step record that `parts` broke off."""
+    """Return whether `rest` goes on with a step record that `parts` broke off.
+
+    A line in which a record of its own begins goes on with none.
+    """
     tail = parts[-1][-_MAX_RECORD:] if len(parts) == 1 else b"".join(parts)[-_MAX_RECORD:]
     if not _MAY_BREAK.search(tail):
+        return False
+    if any(record.search(rest, 0, _MAX_HEAD) for record in records):
         return False
     joined = tail + rest[:_MAX_RECORD]
     for record in records:

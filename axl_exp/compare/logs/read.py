@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.maxtext import MaxTextReader
 from axl_exp.compare.logs.megatron import MegatronReader
 from axl_exp.compare.logs.mend import Mended, mend
+from axl_exp.compare.logs.nemo import NemoReader
 from axl_exp.compare.logs.numbers import NUMBER
 from axl_exp.compare.logs.torchtitan import TorchtitanReader
 from axl_exp.report.text import one_line, shorten
@@ -37,7 +39,7 @@ _NEAR_BYTES = 100
 class Reader(Protocol):
     """Reads one format, block by block."""
 
-    dialect: Dialect
+    dialects: tuple[Dialect, ...]
     heads: re.Pattern[bytes]
     understood: re.Pattern[bytes]
 
@@ -55,6 +57,7 @@ class Reader(Protocol):
 READERS: tuple[type[Reader], ...] = (
     MaxTextReader,
     MegatronReader,
+    NemoReader,
     TorchtitanReader,
     AxlearnReader,
     HuggingFaceReader,
@@ -63,12 +66,13 @@ READERS: tuple[type[Reader], ...] = (
 _NAMED = re.compile(rb"\(\?P<\w+>")
 _RECORDS = tuple(
     re.compile(
-        _NAMED.sub(b"(?:", reader.dialect.anchor.pattern)
+        _NAMED.sub(b"(?:", dialect.anchor.pattern)
         + rb"(?:"
-        + _NAMED.sub(b"(?:", reader.dialect.field.pattern)
+        + _NAMED.sub(b"(?:", dialect.field.pattern)
         + rb")*"
     )
     for reader in READERS
+    for dialect in reader.dialects
 )
 # What looks like a metric: a name of one and a number.
 _METRIC = re.compile(
@@ -76,6 +80,9 @@ _METRIC = re.compile(
     rb"grad[_ ]norm|throughput[\w ()/]{0,20}|samples?/s\w*|(?:ms|s|seconds)/(?:step|it\w*)|mfu)"
     rb"\s*[:=]\s*" + NUMBER
 )
+# Behind a record, on its line, any name with a number is one that was not read.
+_LEFT_OVER = re.compile(rb"(?<![\w.])[A-Za-z][\w/()%-]{0,40} ?[:=] ?" + NUMBER + rb"(?![\w:-])")
+_MAX_LEFT_OVER = 200
 _FAILURES = re.compile(
     rb"(?P<oom>RESOURCE_EXHAUSTED[^\n]{0,160}|CUDA out of memory[^\n]{0,120}|OutOfMemoryError)"
     rb"|Traceback \(most recent call last\)|EXIT_CODE=(?P<code>[1-9]\d*)"
@@ -145,7 +152,7 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
         repairs += mended.repairs
         block = Block(mended.text, first_line, mended.labels, is_first, is_last)
         if reader is None and (found := _detect(mended.text)) is not None:
-            log.format, reader = found.dialect.format, found(log)
+            log.format, reader = found.dialects[0].format, found(log)
         if reader is not None:
             spans = reader.read(block)
             if is_first or is_last:
@@ -157,7 +164,7 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
     if reader is None:
         raise LogError(
             f"{path} is no log that we can read: it holds no step line of "
-            f"{', '.join(r.dialect.format for r in READERS)}, and nothing that they print at "
+            f"{', '.join(r.dialects[0].format for r in READERS)}, and nothing that they print at "
             "their start."
         )
     reader.finish()
@@ -169,7 +176,10 @@ def _detect(text: bytes) -> type[Reader] | None:
     """Return the reader of the format with most step records; without records, by its head."""
     if len(text) > _SAMPLE_BYTES and (found := _detect(text[:_SAMPLE_BYTES])):
         return found
-    counts = [(sum(1 for _ in r.dialect.anchor.finditer(text)), r) for r in READERS]
+    counts = [
+        (sum(1 for dialect in r.dialects for _ in dialect.anchor.finditer(text)), r)
+        for r in READERS
+    ]
     most, reader = max(counts, key=lambda pair: pair[0])
     if most:
         return reader
@@ -205,7 +215,10 @@ def _find_not_understood(
     order = np.argsort(starts)
     starts, ends = starts[order], ends[order]
     seen = -1
-    for match in _METRIC.finditer(block.text):
+    found = heapq.merge(
+        _METRIC.finditer(block.text), _left_over(block, starts, ends), key=re.Match.start
+    )
+    for match in found:
         index = int(np.searchsorted(starts, match.start(), side="right")) - 1
         if index >= 0 and match.start() < ends[index]:
             continue
@@ -222,3 +235,13 @@ def _find_not_understood(
             told = block.text[match.start() : end if end > 0 else match.end()]
             text = shorten(one_line(told.decode(errors="replace")), width=100)
             log.not_understood.append((line, text))
+
+
+def _left_over(block: Block, starts: np.ndarray, ends: np.ndarray) -> Iterator[re.Match[bytes]]:
+    """Yield the first name with a number between the end of each record and that of its line."""
+    text = block.text
+    next_starts = np.append(starts[1:], len(text))
+    for end, next_start in zip(ends.tolist(), next_starts.tolist(), strict=True):
+        line_end = text.find(b"\n", end, min(end + _MAX_LEFT_OVER, next_start))
+        if line_end > end and (match := _LEFT_OVER.search(text, end, line_end)):
+            yield match

@@ -7,16 +7,19 @@ import re
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import line_clock
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
-from axl_exp.compare.logs.log import Log, Memory
+from axl_exp.compare.logs.log import Log, Memory, Wait
 from axl_exp.compare.logs.numbers import NUMBER, read_number
 
 FORMAT = "torchtitan"
 _GIB = 2**30
 
+# Forks print names of several words, leave the space behind a percentage out, and put a heading
+# before some fields.
 _FIELD = re.compile(
-    rb"[ \t,|]{1,8}(?P<name>[a-zA-Z][\w/]{0,40}):\s*"
-    rb"(?:(?P<value>" + NUMBER + rb")|N/A|n/a|None)(?:GiB|GB|MiB|%|s|ms)?"
-    rb"(?:\((?P<memory_percent>" + NUMBER + rb")%\))?"
+    rb"(?:[ \t,|]{1,8}|(?<=%))(?!step:)(?:\w{1,20}:[ ](?=\w+=))?"
+    rb"(?P<name>[a-zA-Z][\w/()%.-]{0,40}(?:[ ][\w/()%.-]{1,20}){0,2})[:=]\s*"
+    rb"(?:(?P<value>" + NUMBER + rb")(?:%|(?P<unit>[KMGT]i?B|ms|s|[kKM])?(?![\w:]))"
+    rb"|N/A|n/a|None)(?:\((?P<memory_percent>" + NUMBER + rb")%\))?"
 )
 _NAMES = {
     "loss": Name("train/loss"),
@@ -26,6 +29,8 @@ _NAMES = {
     "lr": Name("train/learning_rate"),
     "memory": Name("perf/memory_gib"),
     "memory_percent": Name("perf/memory_percent"),
+    "memory/max_reserved(GiB)": Name("perf/memory_gib"),
+    "memory/max_reserved(%)": Name("perf/memory_percent"),
     "tps": Name("printed/tokens_per_second_per_device"),
     "wps": Name("printed/tokens_per_second_per_device"),
     "tflops": Name("perf/tflops_per_device"),
@@ -58,13 +63,19 @@ _PEAK = re.compile(rb"Peak FLOPS used for computing MFU: (?P<peak>" + NUMBER + r
 _DEVICE = re.compile(
     rb"(?:CUDA|GPU|XPU) capacity: (?P<kind>[^\n]{3,60}?) with (?P<gib>[\d.]+) ?GiB"
 )
+_MODEL_MEMORY = re.compile(
+    rb"(?:CUDA|GPU|XPU) memory usage for model: (?P<gib>\d+\.?\d*)GiB\((?P<percent>\d+\.?\d*)%\)"
+)
+_SAVED = re.compile(
+    rb"Finished saving the checkpoint[^\n]{0,60}?\bin (?P<seconds>\d+\.?\d*) seconds"
+)
 _MESH = re.compile(rb"Building \d-D device mesh with (?P<axes>\[[^\]\n]*\], \[[^\]\n]*\])")
 
 
 class TorchtitanReader:
     """Reads a torchtitan log block by block into a Log."""
 
-    dialect = STEP
+    dialects = (STEP,)
     heads = re.compile(rb"\[titan\]|torchtitan|Starting job: ")
     understood = re.compile(rb"validate step:|Peak FLOPS")
 
@@ -78,6 +89,9 @@ class TorchtitanReader:
         spans += read_records(block, VALIDATE, rows=self._evals)
         if block.is_first:
             self._read_facts(block)
+        for match in _SAVED.finditer(block.text):
+            seconds, line = float(match["seconds"]), block.line(match.start())
+            self._log.waits.append(Wait("blocking save", seconds, line))
         self._log.has_ended |= b"Training completed" in block.text
         return spans
 
@@ -98,6 +112,11 @@ class TorchtitanReader:
         if match := _DEVICE.search(text):
             kind = match["kind"].decode(errors="replace").strip()
             facts["hardware"] = {"platform": "gpu", "device_kind": kind}
+        if match := _MODEL_MEMORY.search(text):
+            num_bytes, line = float(match["gib"]) * _GIB, block.line(match.start())
+            percent = float(match["percent"])
+            memory = Memory("model", "this rank", "in use", num_bytes, None, percent, line)
+            self._log.memory.append(memory)
         if match := _PEAK.search(text):
             facts["peak_flops_per_second"] = read_number(match["peak"])
         if match := _MESH.search(text):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from axl_exp.mesh import (
     HybridMeshShape,
     LimitTokensPerDevice,
+    MeshModifier,
     MeshRule,
     MeshShape,
     SetFields,
@@ -51,6 +52,7 @@ def general_rules(
     reviewed: bool = True,
     cores: int = 1,
     max_slices: int = 1,
+    others: tuple[MeshModifier, ...] = (),
 ) -> Iterator[MeshRule]:
     """Yield the rules of one hardware; put them last.
 
@@ -61,6 +63,7 @@ def general_rules(
         reviewed: Whether what becomes of each config there is a golden file; a dry run is made.
         cores: What a number counts per chip.
         max_slices: Several slices of the largest number, up to so many.
+        others: What every rule does besides.
     """
     for fit in fits:
         first = (_smallest(hardware, fit),)
@@ -76,7 +79,7 @@ def general_rules(
                 yield MeshRule(
                     selector=f"{hardware}-({'|'.join(map(str, some))})",
                     configs=fit.configs,
-                    modifiers=(SetMeshShape(shape), *_memory(fit)),
+                    modifiers=(SetMeshShape(shape), *_memory(fit), *others),
                     golden_selectors=first if reviewed and some is whole else (),
                     planned_selectors=first if not reviewed and some is whole else (),
                 )
@@ -87,6 +90,7 @@ def general_rules(
                 modifiers=(
                     SetMeshShape(_several_slices(fit, numbers[-1] // cores)),
                     *_memory(fit),
+                    *others,
                 ),
                 golden_selectors=first if reviewed and fit.smallest_slices > 1 else (),
             )

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.compiler_options import (
+    ASYNC_GATHER,
+    DATA_PARALLEL,
+    HOST_OFFLOAD,
+    LARGE_BLOCKS,
+    SCATTER_LAYOUT,
+    tell_compiler,
+)
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
 from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
@@ -16,6 +24,13 @@ _OFFLOAD_PRODUCTS = SetFields(
     {f"{_REMAT}.save": "", f"{_REMAT}.offload": ".*_proj|context|linear.*"}
 )
 
+# MaxText's benchmarks/maxtext_v5e_model_configs.py: all of its models have the first two groups,
+# the one that offloads (Llama 3.1 8B) the others too.
+_OPTIONS = tell_compiler(ASYNC_GATHER, DATA_PARALLEL)
+_OPTIONS_WITH_OFFLOAD = tell_compiler(
+    ASYNC_GATHER, DATA_PARALLEL, LARGE_BLOCKS, SCATTER_LAYOUT, HOST_OFFLOAD
+)
+
 RULES = (
     # Published: one slice has room for one sequence per chip, a fourth of the batch of version 2.
     MeshRule(
@@ -25,6 +40,7 @@ RULES = (
             SetMeshShape(MeshShape(data=-1, fsdp=256)),
             _OFFLOAD_PRODUCTS,
             SetFields({"accumulation_steps": 4}),
+            _OPTIONS_WITH_OFFLOAD,
         ),
         golden_selectors=("tpu-v5e-256",),
     ),
@@ -36,6 +52,7 @@ RULES = (
             SetMeshShape(MeshShape(data=-1, fsdp=256)),
             _OFFLOAD_PRODUCTS,
             LimitTokensPerDevice(8192),
+            _OPTIONS_WITH_OFFLOAD,
         ),
         golden_selectors=("tpu-v5e-256-2",),
     ),
@@ -47,6 +64,7 @@ RULES = (
             SetMeshShape(MeshShape(data=-1, fsdp=256)),
             _OFFLOAD_PRODUCTS,
             LimitTokensPerDevice(8192),
+            _OPTIONS_WITH_OFFLOAD,
         ),
         golden_selectors=("tpu-v5e-256-4",),
     ),
@@ -57,6 +75,7 @@ RULES = (
         modifiers=(
             SetMeshShape(MeshShape(data=-1, fsdp=256)),
             SetFields({f"{_REMAT}.save": ".*"}),
+            _OPTIONS,
         ),
         golden_selectors=("tpu-v5e-256-4",),
     ),
@@ -64,35 +83,43 @@ RULES = (
     MeshRule(
         selector="tpu-v5e-256-4",
         configs=f"fuji-70B-v[12]{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), _OFFLOAD_PRODUCTS),
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=256)),
+            _OFFLOAD_PRODUCTS,
+            _OPTIONS_WITH_OFFLOAD,
+        ),
         golden_selectors=("tpu-v5e-256-4",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v5e-256",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=256)), LimitTokensPerDevice(8192)),
+        modifiers=(
+            SetMeshShape(MeshShape(data=-1, fsdp=256)),
+            LimitTokensPerDevice(8192),
+            _OPTIONS,
+        ),
         golden_selectors=("tpu-v5e-256",),
     ),
     # Published, as a step time of 0.67 s.
     MeshRule(
         selector="tpu-v5e-32",
         configs="honeycrisp-85M",
-        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1)), _OPTIONS),
         golden_selectors=("tpu-v5e-32",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v5e-256",
         configs="gala-(85M|302M)",
-        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1)), _OPTIONS),
         golden_selectors=("tpu-v5e-256",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v5e-256",
         configs="gala-1B(-hybridnorm-alibi)?",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)), _OPTIONS),
         golden_selectors=("tpu-v5e-256",),
     ),
     # Published; what its recipe keeps is too much beside the scores of attention.
@@ -103,6 +130,7 @@ RULES = (
             SetMeshShape(MeshShape(data=-1, fsdp=32)),
             SetFields({f"{_REMAT}.save": ""}),
             LimitTokensPerDevice(4096),
+            _OPTIONS,
         ),
         golden_selectors=("tpu-v5e-256",),
     ),
@@ -110,7 +138,7 @@ RULES = (
     MeshRule(
         selector="tpu-v5e-256",
         configs="gala-7B",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=32)), LimitTokensPerDevice(4096)),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=32)), LimitTokensPerDevice(4096), _OPTIONS),
         golden_selectors=("tpu-v5e-256",),
     ),
     # Its state alone is most of eight slices' memory.
@@ -136,6 +164,7 @@ RULES = (
             Fit(configs=B70, smallest=256, model=4, keeps_products=False),
         ),
         max_slices=8,
+        others=(_OPTIONS,),
     ),
-    single_host_rule("tpu-v5e-[148]"),
+    single_host_rule("tpu-v5e-[148]", _OPTIONS),
 )

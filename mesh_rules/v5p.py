@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.compiler_options import (
+    ASYNC_GATHER,
+    DATA_PARALLEL,
+    GATHER_ACROSS_LAYERS,
+    tell_compiler,
+)
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
 from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
+
+# MaxText's configs/v5p/llama2_70b.sh.
+_OPTIONS = tell_compiler(ASYNC_GATHER, DATA_PARALLEL, GATHER_ACROSS_LAYERS)
 
 RULES = (
     # Published: every product is kept for the backward pass.
@@ -17,6 +26,7 @@ RULES = (
             SetMeshShape(MeshShape(data=-1, fsdp=64)),
             SetFields({"model.decoder.transformer.layer.remat_spec.save": ".*"}),
             LimitTokensPerDevice(16384),
+            _OPTIONS,
         ),
         golden_selectors=("tpu-v5p-1024",),
     ),
@@ -24,7 +34,7 @@ RULES = (
     MeshRule(
         selector="tpu-v5p-(16|32|64|128|256|512|1024|2048|4096)",
         configs=f"fuji-8B-v3-tiktoken{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)), _OPTIONS),
         golden_selectors=("tpu-v5p-1024",),
     ),
     # Published: the products that attention reads are kept; a layer's input waits on the host.
@@ -39,6 +49,7 @@ RULES = (
                     "model.decoder.transformer.layer.remat_spec.offload": "input",
                 }
             ),
+            _OPTIONS,
         ),
         golden_selectors=("tpu-v5p-1024",),
     ),
@@ -48,28 +59,28 @@ RULES = (
     MeshRule(
         selector="tpu-v5p-4096",
         configs=f"fuji-(1B|3B)-v3(-tiktoken)?{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=8)), _OPTIONS),
         golden_selectors=("tpu-v5p-4096",),
     ),
     # Published: a replica of the parameters on every chip.
     MeshRule(
         selector="tpu-v5p-(1024|2048|4096)",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1)), _OPTIONS),
         golden_selectors=("tpu-v5p-1024",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v5p-(16|32)",
         configs="honeycrisp-85M",
-        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1)), _OPTIONS),
         golden_selectors=("tpu-v5p-16",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v5p-(1024|2048)",
         configs="gala-7B(-hybridnorm-alibi)?",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), _OPTIONS),
         golden_selectors=("tpu-v5p-1024",),
     ),
     *general_rules(
@@ -87,6 +98,7 @@ RULES = (
             Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),
         cores=2,
+        others=(_OPTIONS,),
     ),
-    single_host_rule("tpu-v5p-8"),
+    single_host_rule("tpu-v5p-8", _OPTIONS),
 )

@@ -104,14 +104,26 @@ def batch_shardings(abstract_batch: Any, *, mesh: Mesh, axis_rules: Any) -> Any:
 
 
 def lower_train_step(
-    step: Callable, *, abstract_state: TrainState, abstract_batch: Any, mesh: Mesh
+    step: Callable,
+    *,
+    abstract_state: TrainState,
+    abstract_batch: Any,
+    mesh: Mesh,
+    compiler_options: Mapping[str, Any],
 ) -> jax.stages.Lowered:
     """Return the step as the program that a compiler gets, its state donated.
+
+    The options go with it to whatever compiles it.
 
     The devices of the mesh need not be here: nothing is allocated.
     """
     replicated = NamedSharding(mesh, jax.sharding.PartitionSpec())
     state_shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, replicated))
+    jitted = jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(state_shardings, replicated),
+        compiler_options=dict(compiler_options),
+    )
     with jax.set_mesh(mesh):
         return jitted.lower(abstract_state, abstract_batch)

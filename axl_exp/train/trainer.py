@@ -30,6 +30,7 @@ from axl_exp.model.sharding import axis_rules, check_divides, partition_spec
 from axl_exp.optim import Learner
 from axl_exp.train.batch_layout import BatchLayout
 from axl_exp.train.checkpointer import Checkpointer, saves
+from axl_exp.train.compiler_options import naming_refused_options
 from axl_exp.train.devices import Devices, make_mesh
 from axl_exp.train.evaler import Evaler
 from axl_exp.train.initial_params import InitialParams, open_initial_params
@@ -89,6 +90,9 @@ class SpmdTrainer(Configurable):
         init_from: str | None = None
         # Devices along each axis.
         mesh_shape: AnyMeshShape = MeshShape(data=-1)
+        # What the compiler of the hardware is told about the step, by name of the option: a rule of
+        # that hardware sets it. Values as the option wants them; TPU options take text too.
+        compiler_options: dict[str, bool | int | float | str] = {}
         # A line in the log, and off a terminal on the screen, every so many steps.
         log_every_n_steps: int = 10
         # Stop with an error where the loss is NaN or infinite.
@@ -257,12 +261,22 @@ class SpmdTrainer(Configurable):
         leaf = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_sharding)
         batch = dict.fromkeys(BATCH_KEYS, leaf)
         return lower_train_step(
-            self.step, abstract_state=self.abstract_state, abstract_batch=batch, mesh=self.mesh
+            self.step,
+            abstract_state=self.abstract_state,
+            abstract_batch=batch,
+            mesh=self.mesh,
+            compiler_options=self._config.compiler_options,
         )
 
     def compile(self) -> jax.stages.Compiled:
-        """Return the compiled train step. Nothing is allocated."""
-        return self.lower().compile()
+        """Return the compiled train step. Nothing is allocated.
+
+        Raises:
+            CompilerOptionError: The compiler refuses one of `compiler_options`.
+        """
+        lowered = self.lower()
+        with naming_refused_options():
+            return lowered.compile()
 
     def open_init(self) -> InitialParams | None:
         """Return the parameters that `init_from` names, looked at but not read; None without it.

@@ -39,6 +39,10 @@ _CASES = {
         ["--config=fuji-tiny", "--mesh=tpu-v5e-8"],
         ["tpu-v5e-8"],
     ),
+    "option that the compiler does not have": (
+        [*SMALL, "--config.compiler_options={'xla_tpu_scoped_vmem_limit_kib': 98304}"],
+        ["compiler_options", "xla_tpu_scoped_vmem_limit_kib", "leave it out"],
+    ),
     "missing data directory": (
         [*SMALL, "--data_dir=/no/such/directory"],
         ["/no/such/directory"],

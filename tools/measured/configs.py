@@ -9,12 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from axl_exp.mesh import MeshRule, MeshShape, SetMeshShape
+from axl_exp.mesh import MeshRule, MeshShape
 from axl_exp.model import RematSpec
 from axl_exp.model.attention_backend import SplashSpec
 from axl_exp.train.trainer import SpmdTrainer
 from experiments.fuji.recipe import trainer_config
 from experiments.fuji.sizes import SIZES, VERSIONS, Size
+from mesh_rules.compiler_options import (
+    ASYNC_GATHER,
+    DATA_PARALLEL,
+    GATHER_ACROSS_LAYERS,
+    HOST_OFFLOAD,
+    LARGE_BLOCKS,
+    SCATTER_LAYOUT,
+    Options,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +39,11 @@ class Setup:
     remat: RematSpec
     splash: SplashSpec | None = None
     """Blocks of the attention kernel; None: as they come."""
+    mesh_shape: MeshShape = dataclasses.field(default_factory=lambda: MeshShape(fsdp=-1))
+    compiler_options: Options = dataclasses.field(default_factory=dict)
 
     def config(self) -> SpmdTrainer.Config:
-        """Return it as a config of ours, on one axis of shards."""
+        """Return it as a config of ours."""
         version = dataclasses.replace(
             VERSIONS["v3"],
             vocab_size=self.vocab_size,
@@ -52,7 +63,11 @@ class Setup:
         layer = cfg.model.decoder.transformer.layer
         layer.remat_spec = self.remat
         layer.self_attention.attention.splash = self.splash
-        return cfg.set(evalers={}, mesh_shape=MeshShape(fsdp=-1))
+        return cfg.set(
+            evalers={},
+            mesh_shape=self.mesh_shape,
+            compiler_options=dict(self.compiler_options),
+        )
 
 
 _MAXTEXT_1B = Size(
@@ -65,11 +80,38 @@ _MAXTEXT_1B = Size(
     versions=(),
     tied_head=False,
 )
-# The published v6e recipes have blocks of 2048 and one backward kernel, and raise a limit for them
-# (xla_tpu_scoped_vmem_limit_kib); these are the largest that libtpu takes without.
-_LARGE_BLOCKS = SplashSpec(
-    block_q=1024, block_kv=1024, block_q_backward=1024, block_kv_backward=1024
+# Of Llama 3.1 in MaxText's benchmarks/maxtext_trillium_model_configs.py, at tpu-recipes-v0.1.4:
+# blocks, one backward kernel, and what the compiler is told. The 8B model has all-reduces on the
+# SparseCore besides, for which libtpu must be told of another chip at its start.
+_TRILLIUM_SPLASH = SplashSpec(
+    block_q=2048,
+    block_kv=2048,
+    block_q_backward=2048,
+    block_kv_backward=2048,
+    fused_backward=True,
 )
+_TRILLIUM_OPTIONS: dict[str, bool | int | str] = {
+    **LARGE_BLOCKS,
+    **SCATTER_LAYOUT,
+    **DATA_PARALLEL,
+    **ASYNC_GATHER,
+    **HOST_OFFLOAD,
+}
+
+
+def _llama3_1_8b(*, rows: int, chips: int) -> Setup:
+    return Setup(
+        size=SIZES["8B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=rows * chips,
+        rope_theta=5e5,
+        remat=RematSpec(save="", offload="input|[qkvo]_proj"),
+        splash=_TRILLIUM_SPLASH,
+        compiler_options=_TRILLIUM_OPTIONS,
+    )
+
 
 SETUPS: Mapping[str, Setup] = {
     # MaxText's default model: nothing of a layer is kept.
@@ -82,29 +124,28 @@ SETUPS: Mapping[str, Setup] = {
         rope_theta=1e4,
         remat=RematSpec(save=""),
     ),
-    # MaxText's benchmarks/maxtext_trillium_model_configs.py, llama3_1_8b_8192.
-    "maxtext-llama3.1-8B": Setup(
-        size=SIZES["8B"],
-        num_kv_heads=8,
-        vocab_size=128_256,
-        sequence_length=8192,
-        global_batch_size=4 * 256,
-        rope_theta=5e5,
-        remat=RematSpec(save="", offload="input|[qkvo]_proj"),
-        splash=_LARGE_BLOCKS,
+    # llama3_1_8b_8192_no_collective_matmul: products are not split to hide what they gather.
+    "maxtext-llama3.1-8B-v6e-8": dataclasses.replace(
+        _llama3_1_8b(rows=3, chips=8),
+        compiler_options=_TRILLIUM_OPTIONS
+        | {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 1_000_000},
     ),
-    # The same file, llama3_1_70b_8192.
+    # llama3_1_8b_8192.
+    "maxtext-llama3.1-8B": _llama3_1_8b(rows=4, chips=256),
+    # llama3_1_70b_8192.
     "maxtext-llama3.1-70B": Setup(
         size=SIZES["70B"],
         num_kv_heads=8,
         vocab_size=128_256,
         sequence_length=8192,
-        global_batch_size=4 * 256,
+        global_batch_size=5 * 256,
         rope_theta=5e5,
         remat=RematSpec(save="", offload="input|[qkv]_proj"),
-        splash=_LARGE_BLOCKS,
+        splash=_TRILLIUM_SPLASH,
+        compiler_options=_TRILLIUM_OPTIONS,
     ),
-    # MaxText's configs/v5p/llama2_70b.sh: 4 rows per chip, save_dot_except_mlpwi.
+    # MaxText's configs/v5p/llama2_70b.sh: 4 rows per chip, save_dot_except_mlpwi. The vocabulary's
+    # dim, by which our table is split, divides by 256 alone.
     "maxtext-llama2-70B": Setup(
         size=SIZES["70B"],
         num_kv_heads=8,
@@ -113,6 +154,8 @@ SETUPS: Mapping[str, Setup] = {
         global_batch_size=4 * 512,
         rope_theta=1e4,
         remat=RematSpec(save="[qkvo]_proj|linear2"),
+        mesh_shape=MeshShape(data=-1, fsdp=256),
+        compiler_options={**ASYNC_GATHER, **DATA_PARALLEL, **GATHER_ACROSS_LAYERS},
     ),
     # torchtitan's Llama 3.1 8B on one node: 2 rows per GPU; what is costly to compute is kept.
     "torchtitan-llama3.1-8B": Setup(
@@ -133,12 +176,12 @@ def named_trainer_configs() -> dict[str, Callable[[], SpmdTrainer.Config]]:
 
 
 def mesh_rules() -> tuple[MeshRule, ...]:
-    """Return the one rule of all of them: parameters lie in shards over every device."""
+    """Return a rule for each that leaves it as it is: its mesh is its own."""
     return tuple(
         MeshRule(
             selector=".*",
             configs=name.replace(".", r"\."),
-            modifiers=(SetMeshShape(MeshShape(fsdp=-1)),),
+            modifiers=(),
             golden_selectors=(),
         )
         for name in SETUPS

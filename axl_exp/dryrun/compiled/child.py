@@ -32,6 +32,7 @@ from axl_exp.dryrun.compiled.warnings import Expected
 from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector
 from axl_exp.model import flops_per_token
+from axl_exp.train.compiler_options import CompilerOptionError, naming_refused_options
 
 
 class CompilationError(UserError):
@@ -106,7 +107,10 @@ def _compile(lowered: Any, topology: Topology, compiler: str, *, available: int)
     with tempfile.TemporaryDirectory(prefix="axl_exp_hlo_") as folder:
         options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
         try:
-            compiled = lowered.compile(compiler_options=options)
+            with naming_refused_options():
+                compiled = lowered.compile(compiler_options=options)
+        except CompilerOptionError:
+            raise
         except Exception as error:  # XLA has no narrower one.
             memory = verdict_of(str(error))
             if memory is None:

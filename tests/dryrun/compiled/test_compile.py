@@ -26,6 +26,7 @@ from axl_exp.dryrun.compiled.topology import (
 from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector, MeshShape, parse_selector
 from axl_exp.resolve import Resolved, resolve
+from axl_exp.train.compiler_options import CompilerOptionError
 from axl_exp.train.memory import bytes_per_device
 
 # A test model whose matrices fill a tile, so that it is sharded, gathered and multiplied as large
@@ -102,6 +103,24 @@ def test_a_small_model_compiles_for_every_tpu(selector):
     assert 0 < facts.prediction.compute_seconds <= facts.prediction.step_seconds < 0.1
     assert facts.largest and facts.largest[0].num_bytes > 0
     assert from_json(json.loads(json.dumps(facts.to_json()))) == facts
+
+
+def test_a_compiler_is_told_the_options_of_the_config():
+    told = _compile(
+        _resolved(
+            "tpu-v5e-4",
+            compiler_options="{'xla_tpu_enable_async_collective_fusion': 'false'}",
+        )
+    )
+    usual = _facts("tpu-v5e-4")
+    assert told.prediction is not None and usual.prediction is not None
+    # Nothing is computed any more while shards are gathered.
+    assert told.prediction.exposed_seconds["ici"] > 1.2 * usual.prediction.exposed_seconds["ici"]
+
+
+def test_an_option_that_libtpu_refuses_is_one_line():
+    with pytest.raises(CompilerOptionError, match=r"no option 'xla_tpu_no_such'.*leave it out"):
+        _compile(_resolved("tpu-v5e-4", compiler_options="{'xla_tpu_no_such': 'true'}"))
 
 
 def test_arguments_are_the_shards_of_the_state_and_the_batch():

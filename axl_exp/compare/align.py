@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from axl_exp.run.metrics_reader import Series
+from axl_exp.run.series import Series, find
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,14 @@ def pair(a: Series | None, b: Series | None) -> Paired:
     if a is None or b is None:
         nothing = np.array([])
         return Paired(nothing, nothing, nothing)
-    if np.array_equal(a.steps, b.steps):  # As most pairs are; the general way sorts both.
-        return Paired(a.steps, a.values, b.values)
-    steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
-    return Paired(steps, a.values[in_a], b.values[in_b])
+    steps_a, steps_b = a.steps, b.steps
+    if np.array_equal(steps_a, steps_b):  # As most pairs are.
+        return Paired(steps_a, a.values, b.values)
+    if len(a) < len(b):
+        in_b, has = find(steps_b, steps_a)
+        return Paired(steps_b[in_b], a.values[has], b.values[in_b])
+    in_a, has = find(steps_a, steps_b)
+    return Paired(steps_a[in_a], a.values[in_a], b.values[has])
 
 
 def parting(paired: Paired) -> Parting | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from axl_exp.compare.align import pair
 from axl_exp.compare.load import Run
 from axl_exp.compare.validity import hardware
 from axl_exp.mesh.hardware import CHIPS
@@ -46,14 +47,18 @@ def _peak(side: str, run: Run) -> Check | None:
     if chip is None or series is None:
         return None
     peak = chip.peak_flops_per_second / _TERA
-    over = np.flatnonzero(series.values > peak)
+    steps, values = series.steps, series.values
+    over = np.flatnonzero(values > peak)
     what = f"TFLOP/s per device at most {peak:g}, the bfloat16 peak of {kind}"
     if not len(over):
-        told = f"highest {np.nanmax(series.values):.1f}"
+        told = f"highest {np.nanmax(values):.1f}"
     else:
         told = "impossible: " + _some(
-            f"{series.values[i]:.1f} at step {series.steps[i]}{_seconds_at(run, series.steps[i])}"
-            for i in over
+            [
+                f"{values[i]:.1f} at step {steps[i]}{_seconds_at(run, steps[i])}"
+                for i in over[:_MAX_TOLD]
+            ],
+            of=len(over),
         )
     return Check(side, what, not len(over), told)
 
@@ -61,9 +66,8 @@ def _peak(side: str, run: Run) -> Check | None:
 def _seconds_at(run: Run, step: int) -> str:
     """Return the printed seconds of a step in words, where they tell why it looks so fast."""
     seconds = run.metrics.numbers.get("printed/seconds")
-    if seconds is None or step not in seconds.steps:
-        return ""
-    return f" ({float(seconds.values[seconds.steps == step][0]):g} s: the host drained its queue)"
+    told = np.nan if seconds is None else float(seconds.at([step])[0])
+    return "" if np.isnan(told) else f" ({told:g} s: the host drained its queue)"
 
 
 def _tokens(side: str, run: Run) -> Check | None:
@@ -87,9 +91,9 @@ def _perplexity(side: str, run: Run) -> Check | None:
     perplexity = numbers.get("train/perplexity")
     if loss is None or perplexity is None:
         return None
-    steps, i, j = np.intersect1d(loss.steps, perplexity.steps, return_indices=True)
+    paired = pair(loss, perplexity)
     with np.errstate(invalid="ignore", divide="ignore"):
-        apart = np.abs(np.log(perplexity.values[j]) - loss.values[i])
+        apart = np.abs(np.log(paired.b) - paired.a)
     known = np.isfinite(apart)
     if not known.any():
         return None
@@ -97,7 +101,8 @@ def _perplexity(side: str, run: Run) -> Check | None:
     bad = np.flatnonzero(known & (apart > unit))
     told = f"largest difference {np.nanmax(apart[known]):.2g}"
     if len(bad):
-        told = "not so: " + _some(f"step {steps[k]} by {apart[k]:.3g}" for k in bad)
+        told = [f"step {paired.steps[k]} by {apart[k]:.3g}" for k in bad[:_MAX_TOLD]]
+        told = "not so: " + _some(told, of=len(bad))
     return Check(side, "perplexity is exp(loss)", not len(bad), told)
 
 
@@ -143,7 +148,6 @@ def _vocabulary_size(run: Run) -> int | None:
     return None
 
 
-def _some(parts: Iterable[str]) -> str:
-    told = list(parts)
-    rest = f" and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
-    return ", ".join(told[:_MAX_TOLD]) + rest
+def _some(told: Sequence[str], *, of: int) -> str:
+    """Return the first few of `of` findings in words."""
+    return ", ".join(told) + (f" and {of - len(told)} more" if of > len(told) else "")

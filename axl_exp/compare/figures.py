@@ -9,6 +9,7 @@ import numpy as np
 
 from axl_exp.compare.load import Run
 from axl_exp.compare.verdict import Better
+from axl_exp.run.series import find
 
 STEADY = "steady"
 TRAIN_LOSS = "train/loss"
@@ -74,11 +75,11 @@ def steady_values(run: Run, key: str, *, window: tuple[int, int] | None = None) 
     series, labels = run.metrics.numbers.get(key), run.metrics.labels.get("time/class")
     if series is None or labels is None:
         return np.array([])
-    steady_steps = labels.steps[labels.values == STEADY]
-    chosen = np.isin(series.steps, steady_steps, assume_unique=True)
+    steps, steady = series.steps, labels.steps_of(STEADY)
     if window is not None:
-        chosen &= (series.steps >= window[0]) & (series.steps <= window[1])
-    values = series.values[chosen]
+        steady = steady[slice(*np.searchsorted(steady, (window[0], window[1] + 1)))]
+    index, _ = find(steps, steady)
+    values = series.values[index]
     return values[np.isfinite(values) & (values > 0)]
 
 

@@ -7,17 +7,20 @@ first step. They are labelled as theirs and decide no verdict.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from axl_exp.compare.load import Run
-from axl_exp.run.metrics_reader import Series
+from axl_exp.compare.logs.log import Wait
+from axl_exp.run.series import Series
 
 _SECONDS = "printed/seconds"
 _STALL_RATIO = 3.0  # Against the median of the printed seconds.
 _LONG_SECONDS = 0.001
+_MAX_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -140,27 +143,21 @@ def _average_told(a: Run, b: Run) -> str:
     seconds_a, seconds_b = _after_first(a), _after_first(b)
     if seconds_a is None or seconds_b is None:
         return ""
-    parts = [
-        {int(k): float(v) / len(s) for k, v in zip(s.steps, s.values, strict=True)}
-        for s in (seconds_a, seconds_b)
-    ]
-    total = sum(parts[1].values()) - sum(parts[0].values())
-    usual = float(np.median(np.append(seconds_a.values, seconds_b.values)))
-    long = {
-        int(step)
-        for s in (seconds_a, seconds_b)
-        for step in s.steps[s.values > _STALL_RATIO * usual]
-    }
-    if not long or not total:
+    sides = (seconds_a, seconds_b)
+    total = float(seconds_b.values.mean() - seconds_a.values.mean())
+    usual = float(np.median(np.concatenate([s.values for s in sides])))
+    long = np.union1d(*(s.steps[s.values > _STALL_RATIO * usual] for s in sides))
+    if not len(long) or not total:
         return ""
+    at = [s.at(long) for s in sides]
+    parts = [np.nan_to_num(values) / len(s) for s, values in zip(sides, at, strict=True)]
+    change = parts[1] - parts[0]
+    largest = np.argsort(-np.abs(change), kind="stable")[:_MAX_TOLD]
     told = []
-    by_size = sorted(long, key=lambda k: -abs(parts[1].get(k, 0.0) - parts[0].get(k, 0.0)))
-    for step in by_size[:3]:
-        in_a, in_b = (s.values[s.steps == step] for s in (seconds_a, seconds_b))
-        change = parts[1].get(step, 0.0) - parts[0].get(step, 0.0)
-        values = " against ".join(f"{v[0]:.3f}" if len(v) else "none" for v in (in_a, in_b))
-        told.append(f"{change:+.3f} from step {step} ({values} s)")
-    rest = total - sum(parts[1].get(k, 0.0) - parts[0].get(k, 0.0) for k in by_size[:3])
+    for k in largest:
+        values = " against ".join("none" if np.isnan(v[k]) else f"{v[k]:.3f}" for v in at)
+        told.append(f"{change[k]:+.3f} from step {long[k]} ({values} s)")
+    rest = total - float(change[largest].sum())
     return (
         f"of the average's {total:+.3f} s/step, {', '.join(told)} and {rest:+.3f} from all others: "
         "steps of more than three times the median are stalls or compilation, not steady state"
@@ -172,18 +169,21 @@ def _long_steps(side: str, run: Run) -> list[LongStep]:
     log, seconds = run.log, run.metrics.numbers.get(_SECONDS)
     if log is None or seconds is None:
         return []
-    printed = dict(zip(seconds.steps.tolist(), seconds.values.tolist(), strict=True))
     names = {
         "step": "until the device finished its steps",
         "previous save": "waiting for the save before",
         "blocking save": "blocking copy of the save",
     }
+    waits_of: dict[int, list[Wait]] = defaultdict(list)
+    for wait in log.waits:
+        if wait.save_step is not None:
+            waits_of[wait.save_step].append(wait)
+    printed = seconds.at([step + 1 for step in waits_of])
     found = []
-    for save_step in dict.fromkeys(w.save_step for w in log.waits if w.save_step is not None):
-        waits = [w for w in log.waits if w.save_step == save_step and w.what in names]
-        total = printed.get(save_step + 1)
+    for (save_step, waits), total in zip(waits_of.items(), printed.tolist(), strict=True):
+        waits = [w for w in waits if w.what in names]
         parts = [(names[w.what], w.seconds) for w in waits if w.seconds >= _LONG_SECONDS]
-        if total is None:
+        if np.isnan(total):
             seconds_told = sum(seconds for _, seconds in parts)
             found.append(LongStep(side, save_step, seconds_told, parts, is_printed=False))
         else:

@@ -9,6 +9,7 @@ import numpy as np
 
 from axl_exp.compare.align import pair
 from axl_exp.compare.load import Run
+from axl_exp.run.series import find
 
 _STEP_SECONDS = "perf/step_seconds"
 _WITHIN_STEPS = (
@@ -82,22 +83,26 @@ def _checkpoints(run: Run, steps: np.ndarray) -> float:
 def _by_class(run: Run, steps: np.ndarray) -> dict[str, tuple[float, int]]:
     """Return the seconds and the number of the steps of each class; finite times only."""
     series, labels = run.metrics.numbers[_STEP_SECONDS], run.metrics.labels.get("time/class")
-    chosen = np.isin(series.steps, steps, assume_unique=True) & np.isfinite(series.values)
-    timed, seconds = series.steps[chosen], series.values[chosen]
-    classes = np.full(len(timed), "unlabelled", dtype=object)
-    if labels is not None and len(labels):
-        index = np.minimum(np.searchsorted(labels.steps, timed), len(labels) - 1)
-        has = labels.steps[index] == timed
-        classes[has] = labels.values[index[has]]
-    masks = {name: classes == name for name in set(classes.tolist())}
-    return {name: (float(seconds[mask].sum()), int(mask.sum())) for name, mask in masks.items()}
+    seconds = series.values[find(series.steps, steps)[0]]
+    names, codes = ("unlabelled",), np.zeros(len(steps), dtype=np.int64)
+    if labels is not None:
+        names = (*labels.names, "unlabelled")
+        index, has = find(labels.steps, steps)
+        codes[:] = len(labels.names)
+        codes[has] = labels.codes[index]
+    is_known = np.isfinite(seconds)
+    codes, seconds = codes[is_known], seconds[is_known]
+    counts = np.bincount(codes, minlength=len(names)).tolist()
+    totals = [float(seconds[codes == code].sum()) for code in range(len(names))]
+    told = zip(names, totals, counts, strict=True)
+    return {name: (total, count) for name, total, count in told if count}
 
 
 def _total(run: Run, key: str, steps: np.ndarray) -> float:
     series = run.metrics.numbers.get(key)
     if series is None:
         return 0.0
-    values = series.values[np.isin(series.steps, steps)]
+    values = series.values[find(series.steps, steps)[0]]
     return float(values[np.isfinite(values)].sum())
 
 

@@ -16,6 +16,7 @@ import orjson
 
 from axl_exp.report.text import one_line, shorten
 from axl_exp.run.metrics import RESTART, SCHEMA, MetricsError
+from axl_exp.run.series import Labels, Series
 
 MAX_STEP = 2**53  # The last integer up to which every float64 is exact.
 
@@ -29,20 +30,6 @@ class Problem:
 
     line: int  # 1-based.
     reason: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """One metric over steps. `steps` is int64, ascending, each at most once.
-
-    `values` has the same length: float64, or str objects for a label such as `time/class`.
-    """
-
-    steps: np.ndarray
-    values: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 @dataclass
@@ -69,7 +56,7 @@ class Metrics:
     num_void: int = 0
     num_repeated: int = 0
     numbers: dict[str, Series] = field(default_factory=dict)
-    labels: dict[str, Series] = field(default_factory=dict)
+    labels: dict[str, Labels] = field(default_factory=dict)
 
 
 def read_metrics(path: Path) -> Metrics:
@@ -222,8 +209,8 @@ class _Reader:
                 for line, text in zip(chunk.lines, chunk.values, strict=True):
                     told = shorten(text, width=40)
                     self._problem(int(line), f"{key!r} is {told!r}, a text among numbers")
-        metrics.numbers = {key: self._series(self._numbers[key]) for key in sorted(self._numbers)}
-        metrics.labels = {key: self._series(self._labels[key]) for key in sorted(self._labels)}
+        metrics.numbers = {k: Series(*self._counted(c)) for k, c in sorted(self._numbers.items())}
+        metrics.labels = {k: Labels.of(*self._counted(c)) for k, c in sorted(self._labels.items())}
         metrics.problems.sort(key=lambda problem: problem.line)
         return metrics
 
@@ -236,7 +223,8 @@ class _Reader:
         earliest = np.append(np.minimum.accumulate(restart_steps[::-1])[::-1], MAX_STEP)
         return steps > earliest[np.searchsorted(restart_lines, lines)]
 
-    def _series(self, chunks: list[_Chunk]) -> Series:
+    def _counted(self, chunks: list[_Chunk]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps and the values that count."""
         lines = np.concatenate([chunk.lines for chunk in chunks])
         steps = np.concatenate([chunk.steps for chunk in chunks])
         values = np.concatenate([chunk.values for chunk in chunks])
@@ -245,7 +233,7 @@ class _Reader:
         steps, values = steps[order], values[order]
         last_of_step = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
         self.metrics.num_repeated += int(len(steps) - np.count_nonzero(last_of_step))
-        return Series(steps[last_of_step], values[last_of_step])
+        return steps[last_of_step], values[last_of_step]
 
 
 def _parse_together(lines: list[bytes]) -> list[Any] | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from axl_exp.run.metrics_reader import Metrics, Series
+from axl_exp.run.metrics_reader import Metrics
+from axl_exp.run.series import Series
 
 _NUMBERS = ("train/loss", "perf/step_seconds", "time/data_wait_seconds")
 _CLASS = "time/class"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axl_exp.compare.align import Cause, cause, pair, parting
-from axl_exp.run.metrics_reader import Series
+from axl_exp.run.series import Series
 
 
 def series(values: dict[int, float]) -> Series:

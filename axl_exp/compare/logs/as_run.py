@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,16 @@ import numpy as np
 from axl_exp.compare.align import pair
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.order import Ordered, order, series
-from axl_exp.compare.logs.step_time import STEADY, StepTimes, step_times
+from axl_exp.compare.logs.step_time import CLASSES, STEADY, StepTimes, step_times
 from axl_exp.config.parse import FlatConfig
-from axl_exp.run.metrics_reader import Metrics, Series
+from axl_exp.run.metrics_reader import Metrics
+from axl_exp.run.packed import Packed
+from axl_exp.run.series import Labels, Series
 
 # What is a peak, of all that logs say of memory.
 _PEAKS = ("total memory size", "total estimated memory size", "max allocated", "max reserved")
 _PATH_KEY = re.compile(r"[A-Za-z_]\w*")
+_AT_ONCE = 1 << 16  # Rows: what is made of them stays small.
 
 
 def metrics_of(log: Log) -> Metrics:
@@ -36,18 +40,22 @@ def metrics_of(log: Log) -> Metrics:
 
 
 def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -> None:
-    steps = log.rows.steps[ordered.rows]
     known = np.isfinite(times.seconds)
     if not known.any():
         return
-    metrics.numbers["perf/step_seconds"] = Series(steps[known], times.seconds[known])
-    metrics.labels["time/class"] = Series(steps, times.classes)
+    every = log.rows.steps[ordered.rows]
+    steps = Packed(every)
+    seconds = Packed(times.seconds[known])
+    metrics.numbers["perf/step_seconds"] = Series(Packed(every[known]), seconds)
+    metrics.labels["time/class"] = Labels(steps, Packed(times.classes.astype(np.int64)), CLASSES)
     for what, key in (
         ("previous save", "time/previous_save_seconds"),
         ("blocking save", "time/blocking_save_seconds"),
     ):
         if what in times.waits:
-            metrics.numbers[key] = Series(steps, times.waits[what])
+            waited = np.zeros(len(every))
+            waited[times.waits[what].rows] = times.waits[what].seconds
+            metrics.numbers[key] = Series(steps, Packed(waited))
     log.column_notes.append(f"step times: {times.told}")
     rate = metrics.numbers.get("printed/tokens_per_second_per_device")
     if log.format == "torchtitan" and rate is not None:
@@ -55,7 +63,8 @@ def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -
         log.column_notes.append("tokens/s are those of one device")
         return
     num_devices = log.facts.get("hardware", {}).get("device_count")
-    is_good = known & (times.seconds > 0) & (times.classes == STEADY)
+    is_good = known & (times.seconds > 0) & (times.classes == CLASSES.index(STEADY))
+    good_steps, good_seconds = Packed(every[is_good]), Packed(times.seconds[is_good])
     for rate, key, factor in (
         ("printed/tokens_per_second_per_device", "perf/tokens_per_second", num_devices),
         ("printed/tflops_per_device", "perf/tflops_per_device", 1),
@@ -64,9 +73,23 @@ def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -
         if per_step and factor:
             is_tokens = "tokens" in key
             work = (round(per_step) if is_tokens else per_step) * factor
-            metrics.numbers[key] = Series(steps[is_good], work / times.seconds[is_good])
+            metrics.numbers[key] = Series(good_steps, _Rates(work, good_seconds))
             if is_tokens:
                 log.facts["tokens_per_step"] = work
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Work per second of steps that all do the same work; a column with no memory of its own."""
+
+    work: float
+    seconds: Packed
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def unpack(self) -> np.ndarray:
+        return self.work / self.seconds.unpack()
 
 
 def work_per_step(metrics: Metrics, rate: str) -> float:
@@ -78,13 +101,19 @@ def work_per_step(metrics: Metrics, rate: str) -> float:
     if rates is None or seconds is None:
         return 0.0
     paired = pair(rates, seconds)
-    work, seconds_of = paired.a * paired.b, paired.b
-    good = np.isfinite(work) & (work > 0)
-    if not good.any():
-        return 0.0
-    # A stall of minutes leaves few digits in the rate, a drain of milliseconds few in the seconds.
-    error = 0.0005 / seconds_of[good] + 0.0005 / paired.a[good]
-    return float(work[good][np.argmin(error)])
+    least_error, told = float("inf"), 0.0
+    for start in range(0, len(paired), _AT_ONCE):
+        rate_of, seconds_of = (x[start : start + _AT_ONCE] for x in (paired.a, paired.b))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            work = rate_of * seconds_of
+            # A stall of minutes leaves few digits in the rate, a drain of milliseconds few in the
+            # seconds.
+            error = 0.0005 / seconds_of + 0.0005 / rate_of
+        error[~(np.isfinite(work) & (work > 0))] = np.inf
+        best = int(np.argmin(error))
+        if error[best] < least_error:
+            least_error, told = float(error[best]), float(work[best])
+    return told
 
 
 def env_of(log: Log) -> dict[str, Any]:

@@ -10,17 +10,20 @@ import heapq
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 
 from axl_exp.compare.logs.block import Block
-from axl_exp.compare.logs.log import Rows
+from axl_exp.compare.logs.log import Cells, Rows
 from axl_exp.compare.logs.numbers import quantum, read_number
+from axl_exp.run.packed import Packed
 
 MAX_STEP = 2**53
+_INT = np.int64
+_MAX_NEW = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -94,34 +97,44 @@ class RowsBuilder:
                 zeros at their end, it may be 2.5000, and the finest one tells the print quantum.
         """
         self._is_padded = is_padded
-        self._steps, self._lines, self._sources = array("q"), array("q"), array("i")
-        self._times = array("d")
+        self._new = array("q"), array("q"), array("d"), array("q")  # Not in the columns yet.
+        self._columns = tuple(Packed(dtype=dtype) for dtype in (_INT, _INT, np.float64, _INT))
         self._source_index: dict[str, int] = {}
-        self._cells: dict[str, tuple[array, array]] = defaultdict(lambda: (array("q"), array("d")))
-        self._pieces: dict[str, list[tuple[np.ndarray | range, np.ndarray]]] = defaultdict(list)
+        self._new_cells: dict[str, tuple[array, array]] = {}
+        self._cells: dict[str, Cells] = defaultdict(Cells)
+        self._last_step = 0
         self.quanta: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._columns[0]) + len(self._new[0])
 
     @property
     def last_step(self) -> int:
         """The step of the newest record; 0 where there is none."""
-        return self._steps[-1] if self._steps else 0
+        return self._last_step
 
     def add(self, step: int, *, line: int, time: float, source: str) -> int:
         """Begin a record and return its row."""
-        self._steps.append(step)
-        self._lines.append(line)
-        self._times.append(time)
-        self._sources.append(self._source_index.setdefault(source, len(self._source_index)))
-        return len(self._steps) - 1
+        if len(self._new[0]) >= _MAX_NEW:
+            self._put_away()
+        index = self._source_index.setdefault(source, len(self._source_index))
+        for column, value in zip(self._new, (step, line, time, index), strict=True):
+            column.append(value)
+        self._last_step = step
+        return len(self) - 1
 
     def put(self, row: int, key: str, value: float, *, quantum: float) -> None:
-        """Put one value into a record."""
-        rows, values = self._cells[key]
-        rows.append(row)
-        values.append(value)
+        """Put one value into the last record; of two that it tells the later one counts."""
+        rows, values = self._new_cells.setdefault(key, (array("q"), array("d")))
+        if rows and rows[-1] == row:
+            values[-1] = value
+        else:
+            rows.append(row)
+            values.append(value)
+        self.note_quantum(key, quantum)
+
+    def note_quantum(self, key: str, quantum: float) -> None:
+        """Note the unit in the last place of a value; 0 tells nothing."""
         known = self.quanta.get(key)
         if quantum > 0 and (known is None or (quantum > known) == self._is_padded):
             self.quanta[key] = quantum
@@ -132,32 +145,52 @@ class RowsBuilder:
         *,
         lines: np.ndarray,
         times: np.ndarray,
-        source: str,
-        columns: Mapping[str, np.ndarray],
+        sources: Sequence[str],
+        source_of: np.ndarray,
+        columns: Mapping[str, tuple[np.ndarray, np.ndarray]],
     ) -> None:
-        """Add records that all have the same metrics."""
-        first, source_index = len(self._steps), self._source_index
-        index = source_index.setdefault(source, len(source_index))
-        self._steps.frombytes(steps.astype(np.int64).tobytes())
-        self._lines.frombytes(lines.astype(np.int64).tobytes())
-        self._times.frombytes(times.astype(np.float64).tobytes())
-        self._sources.frombytes(np.full(len(steps), index, dtype=np.int32).tobytes())
-        for key, values in columns.items():
-            self._pieces[key].append((range(first, first + len(steps)), values))
+        """Add records at once.
+
+        Args:
+            steps, lines, times: One each.
+            sources: Who printed them.
+            source_of: For each the index into `sources`.
+            columns: name -> which of the records tell a metric, ascending, and its values.
+        """
+        self._put_away()
+        self._last_step = int(steps[-1]) if len(steps) else self._last_step
+        index = self._source_index
+        known = np.array([index.setdefault(source, len(index)) for source in sources], dtype=_INT)
+        first = len(self)
+        for column, values in zip(
+            self._columns, (steps, lines, times, known[source_of]), strict=True
+        ):
+            column.extend(values.astype(column.dtype, copy=False))
+        for key, (rows, values) in columns.items():
+            self._cells[key].rows.extend(first + rows)
+            self._cells[key].values.extend(values)
+
+    def _put_away(self) -> None:
+        """Put what was added one by one into the columns."""
+        for column, new in zip(self._columns, self._new, strict=True):
+            column.extend(np.array(new, dtype=column.dtype))
+            del new[:]
+        for key, (rows, values) in self._new_cells.items():
+            self._cells[key].rows.extend(np.array(rows, dtype=_INT))
+            self._cells[key].values.extend(np.array(values))
+        self._new_cells = {}
 
     def finish(self) -> Rows:
-        """Return the columns; the builder is empty after it."""
-        cells = dict(self._pieces)
-        for key, (rows, values) in self._cells.items():
-            piece = (np.frombuffer(rows, dtype=np.int64), np.frombuffer(values))
-            cells[key] = [*cells.get(key, []), piece]
+        """Return the columns; nothing may be added after it."""
+        self._put_away()
+        steps, lines, times, sources = self._columns
         return Rows(
-            steps=np.frombuffer(self._steps, dtype=np.int64),
-            lines=np.frombuffer(self._lines, dtype=np.int64),
-            times=np.frombuffer(self._times),
-            sources=np.frombuffer(self._sources, dtype=np.int32),
+            packed_steps=steps,
+            packed_lines=lines,
+            packed_times=times,
+            packed_sources=sources,
             source_names=list(self._source_index),
-            cells=cells,
+            cells=dict(self._cells),
             quanta=self.quanta,
         )
 

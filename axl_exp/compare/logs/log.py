@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from axl_exp.errors import UserError
+from axl_exp.run.packed import Packed
 
 
 class LogError(UserError):
@@ -46,31 +47,59 @@ class Memory:
 
 
 @dataclass
+class Cells:
+    """One metric of the records that tell it: their rows, ascending, and a value of each.
+
+    A record that lacks the metric has no cell: missing is not NaN.
+    """
+
+    rows: Packed = field(default_factory=lambda: Packed(dtype=np.int64))
+    values: Packed = field(default_factory=Packed)
+
+
+@dataclass
 class Rows:
-    """Step records in file order, as columns.
+    """Step records in file order, as columns; each is unpacked whenever it is read.
 
     Attributes:
-        steps: The step number of each record, int64.
-        lines: The line it stands on, from 1, int64.
-        times: Its timestamp in seconds since an epoch of the log's own; NaN where it has none.
-        sources: Index into `source_names`: who printed it; int32.
-        cells: name -> pieces of (rows, values). A metric that a record lacks has no cell: missing
-            is not NaN.
+        packed_steps, packed_lines, packed_times, packed_sources: The columns as they are kept.
+        source_names: Who printed records.
+        cells: name -> the metric.
         quanta: name -> the unit in the last place printed, the coarsest one seen.
         are_pieces: Whether the sources are pieces of one run, one after the other.
     """
 
-    steps: np.ndarray
-    lines: np.ndarray
-    times: np.ndarray
-    sources: np.ndarray
+    packed_steps: Packed
+    packed_lines: Packed
+    packed_times: Packed
+    packed_sources: Packed
     source_names: list[str]
-    cells: dict[str, list[tuple[np.ndarray | range, np.ndarray]]]
+    cells: dict[str, Cells]
     quanta: dict[str, float]
     are_pieces: bool = False
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.packed_steps)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The step number of each record, int64."""
+        return self.packed_steps.unpack()
+
+    @property
+    def lines(self) -> np.ndarray:
+        """The line it stands on, from 1, int64."""
+        return self.packed_lines.unpack()
+
+    @property
+    def times(self) -> np.ndarray:
+        """Its timestamp in seconds since an epoch of the log's own; NaN where it has none."""
+        return self.packed_times.unpack()
+
+    @property
+    def sources(self) -> np.ndarray:
+        """Index into `source_names`: who printed it; int64."""
+        return self.packed_sources.unpack()
 
 
 @dataclass

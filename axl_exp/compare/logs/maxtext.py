@@ -202,7 +202,10 @@ class MaxTextReader:
         month, day, hour, minute, second, threads, steps, *values = found.numbers
         if len(np.unique(threads)) > 1:
             return None
-        columns = dict(zip(self._shape_names, values, strict=True))
+        every = np.arange(len(steps))
+        columns = {
+            name: (every, column) for name, column in zip(self._shape_names, values, strict=True)
+        }
         for name, decimals in zip(self._shape_names, found.decimals[-len(values) :], strict=True):
             unit = 10.0**-decimals if decimals else 0.0
             self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), unit)
@@ -211,7 +214,8 @@ class MaxTextReader:
             steps.astype(np.int64),
             lines=block.lines(starts),
             times=86400.0 * days + 3600 * hour + 60 * minute + second,
-            source=str(int(threads[0])),
+            sources=[str(int(threads[0]))],
+            source_of=np.zeros(len(steps), dtype=np.int64),
             columns=columns,
         )
         return list(zip(starts.tolist(), ends.tolist(), strict=True)) if block.is_first else []

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from axl_exp.compare.logs.log import Log, LogError, Rows
-from axl_exp.compare.logs.order import column, one_host, present
+from axl_exp.compare.logs.log import Cells, Log, LogError, Rows
+from axl_exp.compare.logs.order import column, one_host
+from axl_exp.run.packed import Packed
+from axl_exp.run.series import find
 
 _MAX_CLOCK_SECONDS = 60.0  # Two hosts print one step within a minute of each other.
 
@@ -127,26 +129,29 @@ def _same_losses(a: Log, b: Log) -> bool | None:
 
 def _joined(pieces: Sequence[Rows]) -> Rows:
     """Return the rows of one host of each piece, one after the other, each a writer of its own."""
-    chosen = [one_host(rows)[0] for rows in pieces]
-    cells: dict[str, list[tuple[np.ndarray | range, np.ndarray]]] = {}
+    steps, lines, sources = (Packed(dtype=np.int64) for _ in range(3))
+    times = Packed()
+    cells: dict[str, Cells] = {}
     quanta: dict[str, float] = {}
-    begin = 0
-    for rows, mine in zip(pieces, chosen, strict=True):
-        for key in rows.cells:
-            has = present(rows, key)[mine]
-            where = begin + np.flatnonzero(has)
-            cells.setdefault(key, []).append((where, column(rows, key)[mine][has]))
+    for k, (rows, shift) in enumerate(zip(pieces, _line_shifts(pieces), strict=True)):
+        mine = one_host(rows)[0]
+        begin, chosen = len(steps), np.arange(len(rows))[mine]
+        steps.extend(rows.steps[mine])
+        lines.extend(rows.lines[mine] + shift)
+        times.extend(rows.times[mine])
+        sources.extend(np.full(len(chosen), k))
+        for key, found in rows.cells.items():
+            where, has = find(chosen, found.rows.unpack())
+            cell = cells.setdefault(key, Cells())
+            cell.rows.extend(begin + where)
+            cell.values.extend(found.values.unpack()[has])
         for key, quantum in rows.quanta.items():
             quanta[key] = max(quanta.get(key, 0.0), quantum)
-        begin += len(mine)
-    shifts = _line_shifts(pieces)
     return Rows(
-        steps=np.concatenate([r.steps[m] for r, m in zip(pieces, chosen, strict=True)]),
-        lines=np.concatenate(
-            [r.lines[m] + s for r, m, s in zip(pieces, chosen, shifts, strict=True)]
-        ),
-        times=np.concatenate([r.times[m] for r, m in zip(pieces, chosen, strict=True)]),
-        sources=np.concatenate([np.full(len(m), k) for k, m in enumerate(chosen)]),
+        packed_steps=steps,
+        packed_lines=lines,
+        packed_times=times,
+        packed_sources=sources,
         source_names=[f"piece {k}" for k in range(1, len(pieces) + 1)],
         cells=cells,
         quanta=quanta,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from axl_exp.compare.logs.order import Ordered, column
 
 COMPILE, STEADY, CHECKPOINT, EVAL = "compile", "steady", "checkpoint", "eval"
 STALL, CATCH_UP, RESTART, PROFILE = "stall", "catch-up", "restart", "profile"
+CLASSES = (STEADY, COMPILE, CHECKPOINT, EVAL, STALL, CATCH_UP, RESTART, PROFILE)
 
 # Against the median of the steps in which nothing happened. Chosen, not measured: a step of three
 # times the usual length is no noise of a device, half the usual length no step of one.
@@ -22,19 +24,27 @@ _LATE_PAIR = (0.7, 1.3)  # Mean of a late line and the quick one behind it, agai
 
 
 @dataclass(frozen=True)
+class Waits:
+    """Seconds of one kind of wait: in which of the rows, each once, and how many."""
+
+    rows: np.ndarray
+    seconds: np.ndarray
+
+
+@dataclass(frozen=True)
 class StepTimes:
     """Seconds and class of every row that counts, in the order of `Ordered.rows`.
 
     Attributes:
         seconds: NaN where nothing tells.
-        classes: One of the class names above.
-        waits: Kind of wait -> seconds of it in each step; 0 where there was none.
+        classes: For each the index into CLASSES.
+        waits: Kind of wait -> where there was one.
         told: Where the seconds come from.
     """
 
     seconds: np.ndarray
     classes: np.ndarray
-    waits: dict[str, np.ndarray]
+    waits: dict[str, Waits]
     told: str
 
 
@@ -44,80 +54,98 @@ def step_times(log: Log, ordered: Ordered) -> StepTimes:
     Between two step lines the device did one step, but where the host stood still; so timestamps
     give the device's time in steady state, and printed host times do not.
     """
+    seconds = _between_lines(log, ordered)
+    is_known = np.isfinite(seconds)
+    has_times = bool(is_known[1:].any())
     printed = column(log.rows, "printed/seconds")[ordered.rows]
-    from_times = _between_lines(log, ordered)
-    has_times = np.isfinite(from_times[1:]).any() if len(from_times) > 1 else False
     is_host_time = log.format == "MaxText"
     if has_times and (is_host_time or not np.isfinite(printed).any()):
-        seconds = np.where(np.isfinite(from_times), from_times, printed)
+        seconds[~is_known] = printed[~is_known]
         told = "differences of consecutive timestamps"
     else:
         seconds = printed
         told = "as printed: the host's time between dispatches" if is_host_time else "as printed"
+    del printed
     waits = _waits(log, ordered)
     return StepTimes(seconds, _classes(log, ordered, seconds, waits), waits, told)
 
 
 def _between_lines(log: Log, ordered: Ordered) -> np.ndarray:
-    """Return seconds per step since the line before; NaN where nothing tells."""
-    if not len(ordered.rows):
-        return np.array([])
-    times, steps = log.rows.times[ordered.rows], log.rows.steps[ordered.rows]
-    apart = np.append(np.nan, np.diff(times))
-    num_steps = np.append(1, np.diff(steps))
+    """Return seconds per step since the line before; NaN where nothing tells.
+
+    To the microsecond: no clock prints more, and a difference of large numbers is not exact.
+    """
+    seconds = np.full(len(ordered), np.nan)
+    times = log.rows.times[ordered.rows]
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_step = apart / num_steps
-    return np.where(ordered.follows & (apart >= 0), per_step, np.nan)
+        np.subtract(times[1:], times[:-1], out=seconds[1:])
+        del times
+        np.round(seconds, 6, out=seconds)
+        is_told = ordered.follows & (seconds >= 0)
+        seconds[1:] /= np.diff(log.rows.steps[ordered.rows])
+    seconds[~is_told] = np.nan
+    return seconds
 
 
-def _waits(log: Log, ordered: Ordered) -> dict[str, np.ndarray]:
+def _waits(log: Log, ordered: Ordered) -> dict[str, Waits]:
     """Return the seconds of every kind of wait between each line and the one before."""
+    if not log.waits or not len(ordered):
+        return {}
     lines = log.rows.lines[ordered.rows]
-    found: dict[str, np.ndarray] = {}
-    if not len(lines) or np.any(np.diff(lines) <= 0):
-        return found  # Folded into one line, or pieces out of order: no telling what is between.
+    if (lines[1:] <= lines[:-1]).any():
+        return {}  # Folded into one line, or pieces out of order: no telling what is between.
+    at: dict[str, list[tuple[int, float]]] = defaultdict(list)
     indices = np.searchsorted(lines, [wait.line for wait in log.waits])
     for wait, index in zip(log.waits, indices.tolist(), strict=True):
         if index < len(lines):
-            if wait.what not in found:
-                found[wait.what] = np.zeros(len(lines))
-            found[wait.what][index] += wait.seconds
+            at[wait.what].append((index, wait.seconds))
+    found = {}
+    for what, told in at.items():
+        rows, where = np.unique([index for index, _ in told], return_inverse=True)
+        found[what] = Waits(rows, np.bincount(where, [seconds for _, seconds in told]))
     return found
 
 
 def _classes(
-    log: Log, ordered: Ordered, seconds: np.ndarray, waits: dict[str, np.ndarray]
+    log: Log, ordered: Ordered, seconds: np.ndarray, waits: dict[str, Waits]
 ) -> np.ndarray:
+    code = {name: index for index, name in enumerate(CLASSES)}
     num = len(seconds)
-    classes = np.full(num, STEADY, dtype=object)
+    classes = np.full(num, code[STEADY], dtype=np.uint8)
     if not num:
         return classes
-    none = np.zeros(num)
     is_start = ~ordered.follows
-    is_save = (waits.get("previous save", none) > 0) | (waits.get("blocking save", none) > 0)
-    is_eval = waits.get("eval", none) > 0
-    quiet = seconds[~(is_start | is_save | is_eval) & np.isfinite(seconds) & (seconds > 0)]
-    usual = float(np.median(quiet)) if len(quiet) else float("nan")
+    is_save, is_eval = np.zeros(num, dtype=bool), np.zeros(num, dtype=bool)
+    for what, wait in waits.items():
+        if what in ("previous save", "blocking save"):
+            is_save[wait.rows[wait.seconds > 0]] = True
+        elif what == "eval":
+            is_eval[wait.rows[wait.seconds > 0]] = True
+    is_quiet = ~(is_start | is_save | is_eval) & np.isfinite(seconds) & (seconds > 0)
+    usual = float(np.median(seconds[is_quiet])) if is_quiet.any() else float("nan")
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = seconds / usual
-    classes[ratio > _STALL_RATIO] = STALL
-    classes[ratio < _CATCH_UP_RATIO] = CATCH_UP
+    classes[ratio > _STALL_RATIO] = code[STALL]
+    classes[ratio < _CATCH_UP_RATIO] = code[CATCH_UP]
     # Two lines flushed together: the first came late by what the second came early.
-    early = 1 + np.flatnonzero((classes[1:] == CATCH_UP) & (classes[:-1] == STEADY))
+    is_early = (classes[1:] == code[CATCH_UP]) & (classes[:-1] == code[STEADY])
+    early = 1 + np.flatnonzero(is_early)
     early = early[ratio[early - 1] > _WARM_UP_RATIO]
     pair = (ratio[early - 1] + ratio[early]) / 2
     is_pair = (_LATE_PAIR[0] < pair) & (pair < _LATE_PAIR[1])
-    classes[early - 1] = np.where(is_pair, CATCH_UP, STALL)
-    classes[column(log.rows, "mark/profile")[ordered.rows] == 1] = PROFILE
-    classes[is_eval] = EVAL
-    classes[is_save] = CHECKPOINT
-    starts = np.flatnonzero(is_start)
-    for number, start in enumerate(starts.tolist()):
-        classes[start] = COMPILE if number == 0 else RESTART
+    classes[early - 1] = np.where(is_pair, code[CATCH_UP], code[STALL])
+    if "mark/profile" in log.rows.cells:
+        classes[column(log.rows, "mark/profile")[ordered.rows] == 1] = code[PROFILE]
+    classes[is_eval] = code[EVAL]
+    classes[is_save] = code[CHECKPOINT]
+    # A step of a warm-up may be long; the mean of it and of the first one is none of either.
+    may_be_long = (code[STEADY], code[STALL])
+    for number, start in enumerate(np.flatnonzero(is_start).tolist()):
+        begun = code[COMPILE] if number == 0 else code[RESTART]
+        classes[start] = begun
         for i in range(start + 1, min(start + _WARM_UP_STEPS, num)):
             is_mean_with_first = log.format == "Megatron-LM" and i == start + 1
-            if is_mean_with_first:
-                classes[i] = COMPILE if number == 0 else RESTART
-            if classes[i] in (STEADY, STALL) and ratio[i] > _WARM_UP_RATIO:
-                classes[i] = COMPILE if number == 0 else RESTART
+            is_long = classes[i] in may_be_long and ratio[i] > _WARM_UP_RATIO
+            if is_mean_with_first or is_long:
+                classes[i] = begun
     return classes

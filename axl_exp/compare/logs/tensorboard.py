@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from axl_exp.compare.logs.log import LogError
-from axl_exp.run.metrics_reader import Metrics, Problem, Series
+from axl_exp.run.metrics_reader import Metrics, Problem
+from axl_exp.run.series import Series
 
 _MARK = "tfevents"
 _MAX_PAYLOAD = 1 << 30

@@ -99,9 +99,8 @@ class TorchtitanReader:
         """Put the columns into the log."""
         log = self._log
         log.rows, log.evals = self._rows.finish(), self._evals.finish()
-        peaks = [values.max() for _, values in log.rows.cells.get("perf/memory_gib", [])]
-        if peaks:
-            num_bytes = float(max(peaks)) * _GIB
+        if (cells := log.rows.cells.get("perf/memory_gib")) is not None:
+            num_bytes = max(float(piece.max()) for piece in cells.values.pieces()) * _GIB
             memory = Memory("training", "this rank", "max reserved", num_bytes, None, None, 0)
             log.memory.append(memory)
 

@@ -55,7 +55,7 @@ def _peak(side: str, run: Run) -> Check | None:
     else:
         told = "impossible: " + _some(
             [
-                f"{values[i]:.1f} at step {steps[i]}{_seconds_at(run, steps[i])}"
+                f"{values[i]:.1f} at step {steps[i]}{_seconds_at(run, int(steps[i]))}"
                 for i in over[:_MAX_TOLD]
             ],
             of=len(over),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -61,7 +61,7 @@ class Labels:
         self._steps, self._codes, self._names = steps, codes, tuple(names)
 
     @classmethod
-    def of(cls, steps: np.ndarray | Column, texts: Sequence[str]) -> Labels:
+    def of(cls, steps: np.ndarray | Column, texts: Iterable[str]) -> Labels:
         """Return the labels of `steps` from one text each."""
         index: dict[str, int] = {}
         codes = [index.setdefault(text, len(index)) for text in texts]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from axl_exp.run.metrics_reader import Metrics
-from axl_exp.run.series import Series
+from axl_exp.run.series import Labels, Series
 
 _NUMBERS = ("train/loss", "perf/step_seconds", "time/data_wait_seconds")
 _CLASS = "time/class"
@@ -29,7 +29,7 @@ class StepHistory:
 
     def add_records(self, metrics: Metrics, *, before_step: int) -> None:
         """Keep the steps that a metrics file tells of, up to `before_step`."""
-        series = [metrics.numbers.get(name, _NOTHING) for name in _NUMBERS]
+        series: list[Series | Labels] = [metrics.numbers.get(name, _NOTHING) for name in _NUMBERS]
         series.append(metrics.labels.get(_CLASS, _NOTHING))
         steps = functools.reduce(np.intersect1d, (each.steps for each in series))
         steps = steps[steps < before_step]

@@ -118,8 +118,11 @@ class RowsBuilder:
         if len(self._new[0]) >= _MAX_NEW:
             self._put_away()
         index = self._source_index.setdefault(source, len(self._source_index))
-        for column, value in zip(self._new, (step, line, time, index), strict=True):
-            column.append(value)
+        steps, lines, times, sources = self._new
+        steps.append(step)
+        lines.append(line)
+        times.append(time)
+        sources.append(index)
         self._last_step = step
         return len(self) - 1
 

@@ -25,6 +25,15 @@ _HEAD = re.compile(
     re.M,
 )  # fmt: skip
 _TITLE = re.compile(rb"^Metrics: (?P<title>[^\n]{1,200})$", re.M)
+# A page that was copied without these heads tells the two names in its title, and each log begins
+# with the launcher's line.
+_COMPARED = re.compile(
+    rb"(?P<a>[^\s|]{1,80})(?: \((?P<a_commit>[0-9a-f]{7,40})\))? vs "
+    rb"(?P<b>[^\s|]{1,80})(?: \((?P<b_commit>[0-9a-f]{7,40})\))?"
+)
+_COMMIT = rb"(?:\s|\xc2\xa0){1,8}(?P<commit>[0-9a-f]{9})"
+_DIFF = re.compile(rb"^Diff = [^\n]{1,200} value[^\n]{0,200}improved", re.M)
+_LAUNCHED = re.compile(rb"\bXPK Start: ")
 _CASE = re.compile(rb"Case: ?(?P<case>\d\d_\w+?)(?=\d\d_|\s|$)")
 # Figures stand without a space between the columns; what separates them is how each is rounded.
 _FIGURES = {
@@ -36,6 +45,19 @@ _FIGURES = {
     "Memory %": r"(?P<a>\d+\.\d\d)(?P<b>\d+\.\d\d)(?P<diff>[-+−]?[\d.]+)",
     "JAX": r"(?P<a>\d+\.\d+\.\d)(?P<b>\d+\.\d+\.\d+)",
 }
+# The same as a table of Markdown.
+_ROW = r"^\|\s*{}\s*\|\s*(?P<a>[^|\n]+?)\s*\|\s*(?P<b>[^|\n]+?)\s*\|\s*(?P<diff>[^|\n]*?)\s*\|\s*$"
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands before one log of a page, which goes from `end` to the next head's `start`."""
+
+    name: str
+    commit: str
+    run: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -74,13 +96,13 @@ def page_names(path: Path) -> list[str]:
             head = file.read(_HEAD_BYTES)
             if is_word_diff(head):
                 return list(word_diff.NAMES)
-            if not _MARK.match(head):
+            if not (_MARK.match(head) or _DIFF.search(head)):
                 return []
             file.seek(0)
             text = file.read(_MAX_BYTES)
     except OSError:
         return []
-    return [match["name"].decode(errors="replace").strip() for match in _heads(text)]
+    return [head.name for head in _heads(text)]
 
 
 def read_logs(path: Path, *, part: str) -> tuple[Log, Page | None]:
@@ -107,8 +129,8 @@ def read_logs(path: Path, *, part: str) -> tuple[Log, Page | None]:
         log.repairs.append("two logs in one word-diff taken apart")
         return log, None
     heads = _heads(text)
-    end = heads[index + 1].start() if index + 1 < len(heads) else len(text)
-    start = heads[index].end()
+    end = heads[index + 1].start if index + 1 < len(heads) else len(text)
+    start = heads[index].end
     log = parse_log(text[start:end], path=path, first_line=1 + text.count(b"\n", 0, start))
     head = heads[index]
     title, case = _TITLE.search(text), _CASE.search(text)
@@ -117,11 +139,12 @@ def read_logs(path: Path, *, part: str) -> tuple[Log, Page | None]:
         case=case["case"].decode() if case else "",
         names=names,
         name=names[index],
-        commit=head["commit"].decode(),
-        run=head["run"].decode(errors="replace"),
-        figures=_figures(text[: heads[0].start()].decode(errors="replace")),
+        commit=head.commit,
+        run=head.run,
+        figures=_figures(text[: heads[0].start].decode(errors="replace")),
     )
-    log.facts["git"] = {"commit": page.commit}
+    if page.commit:
+        log.facts["git"] = {"commit": page.commit}
     log.facts["run_name"] = page.case or log.path.stem
     return log, page
 
@@ -131,8 +154,40 @@ def _is_page(path: Path) -> bool:
         return _MARK.match(file.read(64)) is not None
 
 
-def _heads(text: bytes) -> list[re.Match[bytes]]:
-    return list(_HEAD.finditer(text))
+def _heads(text: bytes) -> list[_Head]:
+    found = [
+        _Head(
+            name=match["name"].decode(errors="replace").strip(),
+            commit=match["commit"].decode(),
+            run=match["run"].decode(errors="replace"),
+            start=match.start(),
+            end=match.end(),
+        )
+        for match in _HEAD.finditer(text)
+    ]
+    diff = _DIFF.search(text, 0, _HEAD_BYTES)
+    if found or diff is None:
+        return found
+    compared = _COMPARED.search(text, 0, diff.start())
+    launched = [match.start() for match in _LAUNCHED.finditer(text, diff.end())]
+    if compared is None or len(launched) != 2:
+        return []
+    return [
+        _Head(
+            name=compared[side].decode(errors="replace"),
+            commit=_commit(text[: diff.start()], compared, side),
+            run="",
+            start=start,
+            end=start,
+        )
+        for side, start in zip("ab", launched, strict=True)
+    ]
+
+
+def _commit(head: bytes, compared: re.Match[bytes], side: str) -> str:
+    """Return the commit of a side, as the title tells it or else the table's head."""
+    found = re.search(re.escape(compared[side]) + _COMMIT, head)
+    return (compared[f"{side}_commit"] or (found["commit"] if found else b"")).decode()
 
 
 def _choose(path: Path, names: list[str], part: str) -> int:
@@ -151,7 +206,8 @@ def _figures(text: str) -> list[Figure]:
     found = []
     for name, pattern in _FIGURES.items():
         match = re.search(rf"^\s*{re.escape(name)}\s*{pattern}\s*$", text, re.M)
+        match = match or re.search(_ROW.format(re.escape(name)), text, re.M)
         if match:
             diff = match.groupdict().get("diff") or ""
-            found.append(Figure(name, match["a"], match["b"], diff.replace("−", "-")))
+            found.append(Figure(name, match["a"], match["b"], diff.strip("—").replace("−", "-")))
     return found

@@ -28,6 +28,12 @@ _HEAD = re.compile(
     rb"TIMESTAMP|Traceback)"
 )
 # Only a line in which a record begins, or may begin at its cut end, is tried with the next one.
+# Where the prefix of a logger stands in the middle of a line, and how long lines then are.
+_ENTRY = re.compile(
+    rb" (?=[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.-]+:\d+\] "
+    rb"|(?:\[rank\d+\]:)?(?:\[titan\] )?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - )"
+)
+_FOLDED_WIDTH = 2000
 _MAY_BREAK = re.compile(rb"step|iteration|(?:[cC]omp\w*|ste?|it\w*)$")
 _MAX_RECORD = 4096
 _MAX_HEAD = 400  # What may stand in front of a record on its line, and the record's beginning.
@@ -75,6 +81,9 @@ def mend(text: bytes, *, records: Sequence[re.Pattern[bytes]], by_sample: bool =
         mended.text = mended.text.replace(b"\r", b"\n")
         mended.repairs["CRLF line ends"] += num_crlf
         mended.repairs["carriage returns read as line ends"] += num_alone
+    if mended.text.count(b"\n") * _FOLDED_WIDTH < len(mended.text):
+        mended.text, count = _ENTRY.subn(b"\n", mended.text)
+        mended.repairs["line ends put back before a logger's prefix"] += count
     sample = Mended(mended.text[:_SAMPLE_BYTES])
     if by_sample and len(mended.text) > _SAMPLE_BYTES:
         _mend_lines(sample, records)

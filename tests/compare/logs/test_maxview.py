@@ -131,3 +131,41 @@ def test_int8_parameters_of_linen_and_nnx_are_the_same_twelve():
     parameters = compared(str(INT8)).parameters
     assert (parameters.num_a, parameters.num_b, parameters.num_matched) == (12, 12, 12)
     assert (parameters.is_wrapped, parameters.changes, parameters.untold) == (True, [], ["logical"])
+
+
+DIFF = "Diff = NNX value − Linen value. Green = NNX improved. Red = NNX regressed.\n"
+TEXT_TABLE = (
+    "MaxView\n\nMetrics: Linen vs NNX  ·  feat/x\n\nMetricLinen  123456789NNX  abcdef012Diff\n"
+    f"Final loss8.60008.6000+0.000\nJAX0.9.20.9.2\n\n{DIFF}\n"
+)
+MARKDOWN_TABLE = (
+    "Linen vs NNX · feat/x| Metric | Linen 123456789 | NNX abcdef012 | Diff (NNX − Linen) |\n"
+    "|---|---|---|---|\n| Final loss | 8.6000 | 8.6000 | +0.000 |\n| JAX | 0.9.2 | 0.9.2 | — |\n"
+    + DIFF
+)
+
+
+@pytest.mark.parametrize("head", [TEXT_TABLE, MARKDOWN_TABLE], ids=["text", "markdown"])
+@pytest.mark.parametrize("is_folded", [False, True], ids=["lines", "one line"])
+def test_a_page_without_heads_of_its_logs_is_taken_apart_at_their_launches(
+    head, is_folded, maxtext, tmp_path
+):
+    save = (
+        "I0420 15:50:02.100000 1319 checkpointing.py:80] Finished blocking save in 0.125 s\n"
+        "I0420 15:50:02.200000 1319 metric_logger.py:196] completed step: 5"
+    )
+    logs = [
+        "XPK Start: Mon Apr 20 15:48:43 UTC 2026\n"
+        + re.sub(r"I0420 [\d:.]+ 1319 metric_logger.py:196\] completed step: 5", save, maxtext())
+        for _ in range(2)
+    ]
+    page = tmp_path / "page.txt"
+    page.write_text(head + "".join(log.replace("\n", " ") if is_folded else log for log in logs))
+    found = compared(page)
+    assert found.losses.identical
+    assert [run.metrics.num_records for run in (found.a, found.b)] == [20, 20]
+    assert found.a.metrics.numbers["time/blocking_save_seconds"].values[5] == 0.125
+    assert [run.env["git"]["commit"] for run in (found.a, found.b)] == ["123456789", "abcdef012"]
+    assert found.theirs is not None
+    shown = {f.name: (f.shown_a, f.shown_diff) for f in found.theirs.figures if f.shown_a}
+    assert shown == {"Final loss": ("8.6000", "+0.000"), "JAX": ("0.9.2", "")}

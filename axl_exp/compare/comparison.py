@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 from axl_exp.compare.checks import Check, physical_checks
 from axl_exp.compare.config_changes import ConfigChange, config_changes
+from axl_exp.compare.environment import Difference, Kind
 from axl_exp.compare.explain import Explanation, explain_losses, explanations
 from axl_exp.compare.floors import Floors
 from axl_exp.compare.foreign_leaf_class import foreign_leaf_class
 from axl_exp.compare.judge import correct
-from axl_exp.compare.load import Run
+from axl_exp.compare.load import Run, named_runs
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.loss_results import loss_results
 from axl_exp.compare.losses import LossComparison, compare_losses, identical_told
@@ -25,8 +26,6 @@ from axl_exp.compare.stored_floors import code_of, hardware_of
 from axl_exp.compare.theirs import Theirs, theirs
 from axl_exp.compare.time_use import TimeUse, time_use
 from axl_exp.compare.validity import (
-    Difference,
-    Kind,
     differences,
     platform,
     ran_one_after_other,
@@ -203,8 +202,8 @@ def _notes_of(side_a: LoadedSide, side_b: LoadedSide) -> list[str]:
         notes.append(told + (" (so on this CPU a change must exceed the floor too)" * is_floored))
     for name, side in (("A", side_a), ("B", side_b)):
         notes.extend(side.notes)
-        for number, run in enumerate(side.runs, start=1):
-            notes.extend(_notes(name if len(side.runs) == 1 else f"{name}{number}", run))
+        for run_name, run in named_runs(name, side.runs):
+            notes.extend(_notes(run_name, run))
     return notes
 
 

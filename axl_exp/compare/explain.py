@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from axl_exp.compare.config_changes import ConfigChange
+from axl_exp.compare.environment import Difference, Kind
 from axl_exp.compare.load import Run
 from axl_exp.compare.losses import LossComparison
-from axl_exp.compare.validity import Difference, Kind
 from axl_exp.compare.verdict import MetricResult, State
 from axl_exp.config.leaf_class import LeafClass
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,13 @@ class Run:
     def status(self) -> str:
         """finished, stopped or failed, as the run said; else unfinished."""
         return str(self.summary.get("status", "unfinished"))
+
+
+def named_runs(side: str, runs: Sequence[Run]) -> list[tuple[str, Run]]:
+    """Return every run beside its name: `A`, or `A1`, `A2` where it has repeats."""
+    if len(runs) == 1:
+        return [(side, runs[0])]
+    return [(f"{side}{number}", run) for number, run in enumerate(runs, start=1)]
 
 
 def load_run(run_dir: RunDir, *, part: str = "") -> Run:

@@ -7,37 +7,15 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from axl_exp.compare.checks import Check
+from axl_exp.compare import words
 from axl_exp.compare.comparison import Comparison
 from axl_exp.compare.config_changes import writers_told
-from axl_exp.compare.explain import Explanation
-from axl_exp.compare.load import Run
-from axl_exp.compare.losses import LossComparison, identical_told
-from axl_exp.compare.parameters import ParameterComparison
+from axl_exp.compare.environment import by_kind, counts_told, grouped
+from axl_exp.compare.load import named_runs
 from axl_exp.compare.theirs import Theirs
-from axl_exp.compare.time_use import TimeUse
-from axl_exp.compare.validity import Kind
-from axl_exp.compare.verdict import MetricResult, State
-from axl_exp.report.terminal import make_facts, make_table
-from axl_exp.report.text import (
-    format_bytes,
-    format_number,
-    format_seconds,
-    printable,
-    shorten,
-)
+from axl_exp.report.terminal import STYLES, indented, make_facts, make_table
+from axl_exp.report.text import printable, shorten
 
-# Never colour alone: an icon and the word too.
-_LOOKS = {
-    State.BETTER: ("▲", "green"),
-    State.WORSE: ("▼", "bold red"),
-    State.WITHIN_NOISE: ("≈", "default"),
-    State.NOT_COMPARABLE: ("?", "yellow"),
-}
-_ASSUMED = (
-    "Fewer than three runs per side, and no three runs of one code stored: floors are assumed, not "
-    "measured, and drift between runs is in no interval."
-)
 _MAX_SHOWN = 40
 _MAX_VALUE_WIDTH = 60
 
@@ -45,24 +23,28 @@ _MAX_VALUE_WIDTH = 60
 def show(comparison: Comparison, console: Console) -> None:
     """Print `comparison` for a person."""
     c = comparison
-    console.print(Text(f"{_LOOKS[c.verdict.state][0]} ", style=_LOOKS[c.verdict.state][1]), end="")
-    console.print(Text(printable(c.verdict.headline), style=_LOOKS[c.verdict.state][1]))
-    console.print(make_facts([*_paths("  A", c.runs_a), *_paths("  B", c.runs_b)]))
+    icon, style = words.LOOKS[c.verdict.state]
+    console.print(Text(f"{icon} {printable(c.verdict.headline)}", style=STYLES[style]))
+    runs = [*named_runs("A", c.runs_a), *named_runs("B", c.runs_b)]
+    console.print(make_facts((f"  {name}", str(run.run_dir.path)) for name, run in runs))
     for note in c.notes:
-        console.print(Text(f"  note: {printable(note)}"))
-    _show_differences(c, console)
+        console.print(indented(f"note: {note}"))
+    _show_validity(c, console)
     if c.metrics:
-        _show_metrics(c.metrics, c.explanations, console)
+        _show_metrics(c, console)
     if c.time:
-        _show_time(c.time, console)
+        _show_time(c, console)
     if c.losses.num_paired:
-        _show_losses(c.losses, c.explanation, console)
+        _show_losses(c, console)
     if c.theirs is not None:
         _show_theirs(c.theirs, console)
     if c.checks:
-        _show_checks(c.checks, console)
+        _heading(console, "Physical checks")
+        rows = [(words.check_told(check), check.side, check.what, check.told) for check in c.checks]
+        console.print(make_table("", "", "what", "numbers", rows=rows))
     _show_config(c, console)
-    _show_parameters(c.parameters, console)
+    _show_environment(c, console)
+    _show_parameters(c, console)
 
 
 def show_all(comparisons: Sequence[Comparison], console: Console) -> None:
@@ -72,9 +54,9 @@ def show_all(comparisons: Sequence[Comparison], console: Console) -> None:
         return
     console.print(Text(f"{len(comparisons)} sides against {comparisons[0].side_a.name}:"))
     for number, c in enumerate(comparisons, start=1):
-        icon, style = _LOOKS[c.verdict.state]
+        icon, style = words.LOOKS[c.verdict.state]
         told = f"  {number}. {c.side_b.name}: {icon} {c.verdict.headline}"
-        console.print(Text(printable(told), style=style))
+        console.print(Text(printable(told), style=STYLES[style]))
     for number, c in enumerate(comparisons, start=1):
         console.print()
         title = f"{number}. {c.side_b.name} against {c.side_a.name}"
@@ -82,192 +64,82 @@ def show_all(comparisons: Sequence[Comparison], console: Console) -> None:
         show(c, console)
 
 
-def _paths(name: str, runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return the path of every run, beside the name of its side."""
-    if len(runs) == 1:
-        return [(name, str(runs[0].run_dir.path))]
-    return [(f"{name}{k}", str(run.run_dir.path)) for k, run in enumerate(runs, start=1)]
-
-
-def _show_theirs(theirs: Theirs, console: Console) -> None:
-    _heading(console, "As MaxView shows it: theirs, not ours, and no verdict rests on it")
-    rows = [
-        (f.name, *(_their_value(v) for v in (f.a, f.b, f.diff)), f.shown_a, f.shown_b, f.shown_diff,
-         f.what)
-        for f in theirs.figures
-    ]  # fmt: skip
-    headers = ("figure", "A", "B", "B - A", "page A", "page B", "page diff", "what it is")
-    console.print(make_table(*headers, rows=rows, right=(1, 2, 3, 4, 5, 6)))
-    if theirs.average_told:
-        console.print(Text(f"  {theirs.average_told}"))
-    for long in theirs.long_steps:
-        parts = " + ".join(f"{seconds:.3f} {what}" for what, seconds in long.parts)
-        what = "" if long.is_printed else " waited in its save, in no printed step,"
-        console.print(
-            Text(f"  {long.side}, step {long.step}:{what} {long.seconds:.3f} s = {parts}")
-        )
-
-
-def _their_value(value: float | str | None) -> str:
-    if value is None:
-        return "-"
-    return value if isinstance(value, str) else f"{value:.4f}"
-
-
-def _show_checks(checks: Sequence[Check], console: Console) -> None:
-    _heading(console, "Physical checks")
-    rows = [("✓ holds" if c.holds else "✗ FAILS", c.side, c.what, c.told) for c in checks]
-    console.print(make_table("", "", "what", "numbers", rows=rows))
-
-
 def _heading(console: Console, text: str) -> None:
     console.print()
     console.print(Text(text, style="bold"))
 
 
-def _show_differences(c: Comparison, console: Console) -> None:
-    counts = {kind: sum(d.kind is kind for d in c.differences) for kind in Kind}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    _heading(console, f"Validity: {told or 'the environments are the same'}")
+def _show_validity(c: Comparison, console: Console) -> None:
+    _heading(console, f"Validity: {counts_told(c.differences)}")
+    told = [
+        (f"  {label}", ", ".join(d.what for d in found)) for label, found in by_kind(c.differences)
+    ]
+    if told:
+        console.print(make_facts(told))
+
+
+def _show_environment(c: Comparison, console: Console) -> None:
     if not c.differences:
         return
+    _heading(console, "Environment: what differs")
     rows = [
-        (
-            d.kind.value,
-            d.what,
-            shorten(d.a, width=_MAX_VALUE_WIDTH),
-            shorten(d.b, width=_MAX_VALUE_WIDTH),
-        )
-        for d in c.differences[:_MAX_SHOWN]
+        (group if k == 0 else "", d.kind, d.what, *map(_short, (d.a, d.b)))
+        for group, found in grouped(c.differences)
+        for k, d in enumerate(found)
     ]
-    console.print(make_table("", "what", "A", "B", rows=rows))
-    _show_rest(console, len(c.differences))
+    console.print(make_table("", "means", "what", "A", "B", rows=rows[:_MAX_SHOWN]))
+    _show_rest(console, len(rows))
 
 
-def _show_metrics(
-    metrics: Sequence[MetricResult], explanations: Sequence[Explanation], console: Console
-) -> None:
+def _show_metrics(c: Comparison, console: Console) -> None:
     _heading(console, "Metrics")
-    rows = []
-    for m in metrics:
-        icon, style = _LOOKS[m.state]
-        change = "" if m.relative is None else f"{100 * m.relative:+.2f} %"
-        rows.append(
-            (m.name, _value(m, m.a), _value(m, m.b), change, Text(f"{icon} {m.state}", style))
-        )
+    found = words.metric_rows(c.metrics)
+    rows = [
+        (m.name, m.a, m.b, m.change, Text(f"{m.icon} {m.state}", STYLES[m.style])) for m in found
+    ]
     headers = ("metric", "A", "B", "B against A", "verdict")
     console.print(make_table(*headers, rows=rows, right=(1, 2, 3)))
     console.print(Text("  why, of which steps, by which formula:", style="dim"))
-    details = [(f"  {m.name}", f"{_reason(m)}; {m.window}; {m.formula}") for m in metrics]
+    details = [(f"  {m.name}", f"{m.reason}; {m.window}; {m.formula}") for m in found]
     console.print(make_facts(details), style="dim")
-    for line in (*(f"{e.metric}: {e.told}" for e in explanations), *_noise_told(metrics)):
-        console.print(Text(f"  {printable(line)}", style="dim"))
+    explained = (f"{e.metric}: {e.told}" for e in c.explanations)
+    for line in (*explained, *words.noise_told(c.metrics)):
+        console.print(indented(line, style="dim"))
 
 
-def _noise_told(metrics: Sequence[MetricResult]) -> list[str]:
-    """Return what the verdicts rest on, and how many more runs would detect 1 %."""
-    judged = [m for m in metrics if m.floor is not None]
-    if not judged:
-        return []
-    lines = []
-    counts = [min(len(m.a_runs), len(m.b_runs)) for m in judged]
-    if not any(m.test for m in judged):
-        if any(m.floor and m.floor.spread is None for m in judged):
-            lines.append(_ASSUMED)
-        if any(m.floor and m.floor.spread is not None for m in judged):
-            lines.append(f"{min(counts)} run{'s' * (min(counts) > 1)} per side: no p-value; "
-                         "measured floors are of stored A/A runs.")  # fmt: skip
-    more = [f"{m.name} {m.more_runs}" for m in judged if m.more_runs is not None and not m.follows]
-    if more:
-        lines.append(f"more runs per side that would detect a change of 1 %: {', '.join(more)}")
-    else:
-        lines.append("How many more runs would detect 1 % is not known before 3 per side ran.")
-    return lines
-
-
-def _reason(metric: MetricResult) -> str:
-    shown = metric.equivalence
-    return metric.reason if shown is None else f"{metric.reason}; equivalence: {shown.told}"
-
-
-def _value(metric: MetricResult, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if metric.key.endswith("_bytes"):
-        return format_bytes(value)
-    digits = 6 if "loss" in metric.key else 4
-    return format_number(value, digits=digits)
-
-
-def _show_time(uses: Sequence[TimeUse], console: Console) -> None:
+def _show_time(c: Comparison, console: Console) -> None:
     _heading(console, "Where the time went, over the steps that both have")
-    beside = [use for use in uses if not use.is_within_steps]
-    total = TimeUse(
-        "total", sum(use.a_seconds for use in beside), sum(use.b_seconds for use in beside)
-    )
-    rows = [
-        (
-            use.what,
-            _steps_told(use.a_seconds, use.a_num_steps),
-            _steps_told(use.b_seconds, use.b_num_steps),
-            _signed_seconds(use.b_seconds - use.a_seconds),
-        )
-        for use in [*beside, total, *(use for use in uses if use.is_within_steps)]
-    ]
+    found = map(words.time_row, words.time_with_total(c.time))
+    rows = [(row.what, row.a, row.b, row.delta) for row in found]
     console.print(make_table("", "A", "B", "B - A", rows=rows, right=(1, 2, 3)))
 
 
-def _steps_told(seconds: float, num_steps: int | None) -> str:
-    told = format_seconds(seconds)
-    return told if num_steps is None else f"{told} ({num_steps:,})"
+def _show_losses(c: Comparison, console: Console) -> None:
+    _heading(console, f"Losses: {words.losses_told(c)}")
+    facts = [(f"  {name}", told) for name, told in words.loss_facts(c)]
+    if facts:
+        console.print(make_facts([*facts, ("  why", c.explanation)]))
 
 
-def _signed_seconds(seconds: float) -> str:
-    return ("+" if seconds > 0 else "") + format_seconds(seconds)
-
-
-def _show_losses(losses: LossComparison, explanation: str, console: Console) -> None:
-    assert losses.window is not None
-    paired = f"{losses.num_paired:,} paired steps ({losses.window[0]}-{losses.window[1]})"
-    if losses.identical:
-        _heading(console, f"Losses: {identical_told(losses.quantum)} at all {paired}")
-        return
-    parted = losses.parting
-    assert parted is not None and losses.cause is not None
-    _heading(console, f"Losses: part at step {parted.step} of {paired}")
-    ulps = "" if parted.ulps is None else f", {format_number(parted.ulps, digits=2)} float32 ulp"
-    first = ", ".join(
-        f"{key} {'never' if step is None else step}" for key, step in losses.first_apart.items()
-    )
-    facts = [
-        ("  there", f"A {parted.a!r}, B {parted.b!r}{ulps}"),
-        ("  class of cause", losses.cause.value),
-        ("  first step apart", first),
-        ("  why", explanation),
-    ]
-    if losses.quanta_apart is not None:
-        low, high = losses.quanta_apart
-        facts.append(("  apart by", f"{low}-{high} print quanta of {losses.quantum:g}"))
-    if losses.share_higher is not None:
-        facts.append(("  sign", f"B is higher at {100 * losses.share_higher:.0f} % of them"))
-    console.print(make_facts(facts))
+def _show_theirs(theirs: Theirs, console: Console) -> None:
+    _heading(console, "As MaxView shows it: theirs, not ours, and no verdict rests on it")
+    rows = [
+        (f.name, *map(words.their_value, (f.a, f.b, f.diff)), f.shown_a, f.shown_b, f.shown_diff,
+         f.what)
+        for f in theirs.figures
+    ]  # fmt: skip
+    headers = ("figure", "A", "B", "B - A", "page A", "page B", "page diff", "what it is")
+    console.print(make_table(*headers, rows=rows, right=(1, 2, 3, 4, 5, 6)))
+    for line in words.theirs_lines(theirs):
+        console.print(indented(line))
 
 
 def _show_config(c: Comparison, console: Console) -> None:
-    if c.a.config is None or c.b.config is None:
-        _heading(console, "Config: cannot be compared, a side has no config.txt")
-        return
+    _heading(console, f"Config: {words.config_told(c)}")
     if not c.changes:
-        _heading(console, f"Config: the same, {len(c.a.config)} leaves")
         return
-    _heading(console, f"Config: {len(c.changes)} of {len(c.a.config)} leaves changed")
     rows = [
-        (
-            change.leaf_class.value,
-            change.path,
-            shorten(change.before or "-", width=_MAX_VALUE_WIDTH),
-            shorten(change.after or "-", width=_MAX_VALUE_WIDTH),
-        )
+        (change.leaf_class, change.path, *map(_short, (change.before or "-", change.after or "-")))
         for change in c.changes[:_MAX_SHOWN]
     ]
     console.print(make_table("class", "path", "A", "B", rows=rows))
@@ -278,15 +150,19 @@ def _show_config(c: Comparison, console: Console) -> None:
         console.print(make_facts(told[:_MAX_SHOWN]), style="dim")
 
 
-def _show_parameters(parameters: ParameterComparison, console: Console) -> None:
-    p = parameters
-    if not p.told:
+def _show_parameters(c: Comparison, console: Console) -> None:
+    if not c.parameters.told:
         return
-    _heading(console, f"Parameters: {p.told}")
-    rows = [(change.what, change.path, change.a, change.b) for change in p.changes[:_MAX_SHOWN]]
+    _heading(console, f"Parameters: {c.parameters.told}")
+    changes = c.parameters.changes
+    rows = [(change.what, change.path, change.a, change.b) for change in changes[:_MAX_SHOWN]]
     if rows:
         console.print(make_table("", "path", "A", "B", rows=rows))
-    _show_rest(console, len(p.changes))
+    _show_rest(console, len(changes))
+
+
+def _short(text: str) -> str:
+    return shorten(text, width=_MAX_VALUE_WIDTH)
 
 
 def _show_rest(console: Console, count: int) -> None:

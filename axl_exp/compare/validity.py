@@ -5,34 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from axl_exp.compare.config_changes import ConfigChange, config_changes
+from axl_exp.compare.environment import Difference, Kind, group_of
 from axl_exp.compare.load import Run
 from axl_exp.config.leaf_class import LeafClass
-
-
-class Kind(StrEnum):
-    """What a difference between two environments means for the numbers."""
-
-    CONFOUNDER = "confounder"  # It may explain a change, and is not what is being compared.
-    DECLARED = "declared"  # The thing under test: the user or the config says so.
-    HARMLESS = "harmless"  # It cannot change a number.
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One fact of the environment that is not the same on both sides."""
-
-    what: str
-    a: str
-    b: str
-    kind: Kind
-
 
 # The first pattern that matches the whole name decides; a fact that none knows is a confounder.
 _KINDS = (
@@ -62,7 +43,9 @@ def differences(a: Run, b: Run, *, changes: list[ConfigChange], by_ref: bool) ->
     declared = _declared(changes, by_ref=by_ref)
     on_cpu = "cpu" in (facts_a.get("hardware.platform"), facts_b.get("hardware.platform"))
     found = [
-        Difference(what, facts_a.get(what, _UNKNOWN), facts_b.get(what, _UNKNOWN), kind)
+        Difference(
+            what, facts_a.get(what, _UNKNOWN), facts_b.get(what, _UNKNOWN), kind, group_of(what)
+        )
         for what in sorted(facts_a.keys() | facts_b.keys())
         if facts_a.get(what) != facts_b.get(what)
         for kind in [_kind(what, declared, on_cpu=on_cpu)]
@@ -220,6 +203,7 @@ def _changed_between_launches(name: str, run: Run) -> list[Difference]:
             first.get(what, _UNKNOWN),
             last.get(what, _UNKNOWN),
             kind,
+            group_of(what),
         )
         for what in sorted(first.keys() | last.keys())
         if first.get(what) != last.get(what)

@@ -7,11 +7,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from axl_exp.report.text import one_line
+from axl_exp.report.text import one_line, printable
+
+# A verdict's style, as page.css calls it -> rich's. Never colour alone: an icon and a word too.
+STYLES = {"better": "green", "worse": "bold red", "unsure": "yellow", "noise": "default"}
 
 PIPED_WIDTH = 100  # Where there is no terminal to ask; COLUMNS overrides it.
 
@@ -55,6 +60,36 @@ def make_table(
     return table
 
 
+def make_tables(
+    *headers: str, rows: Sequence[Sequence[str | Text]], right: Sequence[int] = (), width: int
+) -> list[Table]:
+    """Return `make_table`, as several of them one below the other where one would have to fold.
+
+    Each begins with the first column, and holds as many of the others as fit into `width`.
+    """
+    columns = list(zip(headers, *rows, strict=True))
+    widths = [max(map(_width, column)) for column in columns]
+    groups: list[list[int]] = [[]]
+    for k in range(1, len(headers)):
+        taken = sum(widths[i] + 2 for i in (0, *groups[-1]))
+        if groups[-1] and taken + widths[k] > width:
+            groups.append([])
+        groups[-1].append(k)
+    return [
+        make_table(
+            *(headers[k] for k in (0, *group)),
+            rows=[[row[k] for k in (0, *group)] for row in rows],
+            right=[place for place, k in enumerate((0, *group)) if k in right],
+        )
+        for group in groups
+    ]
+
+
+def _width(cell: str | Text) -> int:
+    text = cell.plain if isinstance(cell, Text) else one_line(cell)
+    return max(map(cell_len, text.split("\n")))
+
+
 def make_facts(facts: Iterable[tuple[str, Any]]) -> Table:
     """Return name and value pairs, one per line, the values aligned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
@@ -63,3 +98,8 @@ def make_facts(facts: Iterable[tuple[str, Any]]) -> Table:
     for name, value in facts:
         table.add_row(Text(name), value if isinstance(value, Text) else Text(one_line(str(value))))
     return table
+
+
+def indented(text: str, *, style: str = "") -> Padding:
+    """Return a paragraph whose every line stands two columns in."""
+    return Padding(Text(printable(text), style=style), (0, 0, 0, 2), expand=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from axl_exp.compare.comparison import Comparison
 from axl_exp.compare.load import Run
-from axl_exp.compare.page.rows import LOOKS, value_told
 from axl_exp.compare.verdict import MetricResult
+from axl_exp.compare.words import LOOKS, NONE, percent, value_told
 from axl_exp.report.text import format_number
 from axl_exp.suite.result import CaseResult
 
@@ -22,7 +22,6 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("MFU", ("perf/mfu@0.5",)),
     ("memory", ("peak_memory_bytes",)),
 )
-_NONE = "–"
 _FACTS = ("parameters", "memory %", "JAX")
 
 
@@ -47,24 +46,33 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Headers, and the cells of each case; columns that no case fills are left out."""
+    """Headers, and the cells of each case; columns that no case fills are left out.
+
+    Attributes:
+        common: Facts that are the same everywhere, in words; they have no column.
+    """
 
     columns: list[str]
     rows: list[list[Cell]]
+    common: str
 
 
 def matrix(results: Sequence[CaseResult]) -> Matrix:
     """Return the matrix of a suite's cases."""
     names = [*(name for name, _ in _COLUMNS), *_FACTS]
     rows = [_cells(result) for result in results]
-    kept = [k for k in range(len(names)) if any(row[k].value != _NONE for row in rows)]
-    return Matrix([names[k] for k in kept], [[row[k] for k in kept] for row in rows])
+    values = [{row[k].value for row in rows} for k in range(len(names))]
+    kept = [k for k in range(len(names)) if values[k] - {NONE}]
+    common = {k for k in kept if names[k] in _FACTS and len(values[k]) == 1}
+    told = ", ".join(f"{names[k]} {rows[0][k].value}" for k in kept if k in common)
+    kept = [k for k in kept if k not in common]
+    return Matrix([names[k] for k in kept], [[row[k] for k in kept] for row in rows], told)
 
 
 def _cells(result: CaseResult) -> list[Cell]:
     c = result.comparison
     if c is None:
-        return [Cell(_NONE)] * (len(_COLUMNS) + len(_FACTS))
+        return [Cell(NONE)] * (len(_COLUMNS) + len(_FACTS))
     return [*(_metric_cell(c, keys) for _, keys in _COLUMNS), *_fact_cells(c)]
 
 
@@ -74,9 +82,9 @@ def _metric_cell(c: Comparison, keys: tuple[str, ...]) -> Cell:
     if found is None and "loss" in keys[0] and keys[0].startswith("eval/"):
         found = next((m for m in c.metrics if m.key.startswith("eval/") and "loss" in m.key), None)
     if found is None or found.b is None:
-        return Cell(_NONE)
+        return Cell(NONE)
     icon, style = LOOKS[found.state]
-    change = "" if found.relative is None else f"{100 * found.relative:+.2f} %"
+    change = "" if found.relative is None else percent(found.relative)
     told = f"{found.name}: {value_told(found, found.a)} to {value_told(found, found.b)}, "
     return Cell(
         value_told(found, found.b), change, icon, style, told + f"{found.state}: {_why(found)}"
@@ -93,17 +101,17 @@ def _fact_cells(c: Comparison) -> list[Cell]:
 
 
 def _jax(run: Run) -> str:
-    return str((run.env.get("versions") or {}).get("jax", _NONE))
+    return str((run.env.get("versions") or {}).get("jax", NONE))
 
 
 def _parameters(run: Run) -> str:
     count = run.summary.get("num_params") or run.env.get("num_parameters")
-    return format_number(count) if isinstance(count, int) else str(count or _NONE)
+    return format_number(count) if isinstance(count, int) else str(count or NONE)
 
 
 def _memory_percent(run: Run) -> str:
     """Return the peak against what there was to give, where the run tells both."""
     peak, limit = (run.summary.get(key) for key in ("peak_memory_bytes", "available_memory_bytes"))
     if not isinstance(peak, (int, float)) or not isinstance(limit, (int, float)) or not limit:
-        return _NONE
+        return NONE
     return f"{100 * peak / limit:.1f} %"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from axl_exp.compare.page import render_comparisons
-from axl_exp.compare.page.rows import LOOKS
+from axl_exp.compare.words import LOOKS
 from axl_exp.report.html.page import Link, Navigation, render_page
 from axl_exp.run.files import write_text
 from axl_exp.suite.matrix import Cell, matrix
@@ -45,6 +45,7 @@ def write_pages(result: SuiteResult, folder: Path) -> Path:
         sides=[("A", session.base), ("B", session.head)],
         repeats=session.repeats,
         columns=table.columns,
+        common=table.common,
         rows=[_row(case, row, folder) for case, row in zip(result.cases, table.rows, strict=True)],
     )
     write_text(folder / _INDEX, page)

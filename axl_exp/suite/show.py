@@ -10,16 +10,15 @@ from rich.text import Text
 
 from axl_exp.compare.as_json import comparison_value
 from axl_exp.compare.as_markdown import comparison_details
-from axl_exp.compare.page.rows import LOOKS
+from axl_exp.compare.words import LOOKS
 from axl_exp.report.markdown import code, escape, fitted, folded
-from axl_exp.report.terminal import make_table
+from axl_exp.report.terminal import STYLES, indented, make_facts, make_tables
 from axl_exp.report.text import one_line, printable
 from axl_exp.run.files import strict_json
 from axl_exp.suite.matrix import Cell, matrix
 from axl_exp.suite.result import CaseResult, SuiteResult
 
 SCHEMA = "axl_exp.suite_result/1"
-_STYLES = {"better": "green", "worse": "bold red", "unsure": "yellow", "noise": "default"}
 
 
 def show(result: SuiteResult, console: Console) -> None:
@@ -30,22 +29,30 @@ def show(result: SuiteResult, console: Console) -> None:
         note = f"; {ref.note}" if ref.note else ""
         console.print(Text(f"  {side} {printable(ref.name)} ({ref.commit[:12]}){note}"))
     table = matrix(result.cases)
+    if table.common:
+        console.print(indented(f"in every case: {table.common}"))
     rows = [
         [Text(one_line(case.case.name)), *map(_cell_text, cells)]
         for case, cells in zip(result.cases, table.rows, strict=True)
     ]
     numbers = range(1, len(table.columns) + 1)
-    console.print(make_table("case", *table.columns, rows=rows, right=numbers))
-    for case in result.cases:
-        icon, style = LOOKS[case.state]
-        line = f"  {icon} {case.case.name}: {case.headline}"
-        console.print(Text(one_line(line), style=_STYLES[style]))
+    width = console.width
+    for each in make_tables("case", *table.columns, rows=rows, right=numbers, width=width):
+        console.print()
+        console.print(each)
+    console.print()
+    console.print(make_facts(map(_case_told, result.cases)))
+
+
+def _case_told(case: CaseResult) -> tuple[str, Text]:
+    icon, style = LOOKS[case.state]
+    return case.case.name, Text(one_line(f"{icon} {case.headline}"), style=STYLES[style])
 
 
 def _cell_text(cell: Cell) -> Text:
     text = Text(one_line(cell.value))
     if cell.change:
-        text.append(f"\n{cell.icon} {cell.change}", style=_STYLES[cell.style])
+        text.append(f"\n{cell.icon} {cell.change}", style=STYLES[cell.style])
     return text
 
 
@@ -58,7 +65,8 @@ def markdown(result: SuiteResult) -> str:
         "",
         f"{code(session.base.name)} ({session.base.commit[:8]}) against "
         f"{code(session.head.name)} ({session.head.commit[:8]}), "
-        f"{session.repeats} run{'s' * (session.repeats > 1)} per side",
+        f"{session.repeats} run{'s' * (session.repeats > 1)} per side"
+        + (f"; in every case {escape(table.common)}" if table.common else ""),
         "",
         "| case | verdict | " + " | ".join(table.columns) + " |",
         "|---|---|" + "---:|" * len(table.columns),

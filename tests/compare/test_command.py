@@ -25,7 +25,7 @@ SAME = """\
   A  a
   B  b
   note: A and B ran the same code and config on the same hardware: any
-difference is noise
+  difference is noise
 
 Validity: the environments are the same
 
@@ -56,32 +56,31 @@ peak memory (bytes)    1.00 GiB  1.00 GiB      +0.00 %  ≈ within noise
                          launch, whole; peak_memory_bytes of summary.json: of
                          one device; on a CPU, of the process
   Fewer than three runs per side, and no three runs of one code stored: floors
-are assumed, not measured, and drift between runs is in no interval.
+  are assumed, not measured, and drift between runs is in no interval.
   How many more runs would detect 1 % is not known before 3 per side ran.
 
 Where the time went, over the steps that both have
-                         A            B  B - A
-steady steps   14.8 s (59)  14.8 s (59)    0 s
-compile steps   2.00 s (1)   2.00 s (1)    0 s
-total               16.8 s       16.8 s    0 s
+                          A             B  B - A
+steady steps   14.8 s in 59  14.8 s in 59    0 s
+compile steps   2.00 s in 1   2.00 s in 1    0 s
+total                16.8 s        16.8 s    0 s
 
 Losses: identical to the bit at all 60 paired steps (1-60)
 
-Config: the same, 6 leaves
+Config: the same 6 leaves
 """
 
 WORSE_HEAD = """\
-▼ worse: training loss, tail +2.00 %; not comparable: step time, median (s), step
-time, p95 (s), tokens/s, peak memory (bytes); confounded by
+▼ worse: training loss, tail +2.00 %; not comparable: step time, median (s),
+step time, p95 (s), tokens/s, peak memory (bytes); confounded by
 hardware.device_count
   A  a
   B  b
   note: B is stopped
 
 Validity: 1 confounder, 1 harmless
-            what                   A     B
-confounder  hardware.device_count  4     8
-harmless    git.branch             main  feat/x
+  confounded by  hardware.device_count
+  harmless       git.branch
 
 Metrics
 metric                        A         B  B against A  verdict
@@ -91,18 +90,23 @@ step time, median (s)    0.2500    0.2500      +0.00 %  ? not comparable
 
 WORSE_TAIL = """\
 Losses: part at step 2 of 60 paired steps (1-60)
-  there             A 8.9, B 9.078000000000001, 186,647 float32 ulp
-  class of cause    gradients or the optimizer: the first step is equal, the
-                    second is not
-  first step apart  train/loss 2, train/num_targets never
-  why               can be explained by learner.learning_rate,
-                    hardware.device_count
-  sign              B is higher at 100 % of them
+  first apart         step 2: A 8.9, B 9.078000000000001, 186,647 float32 ulp
+  class of cause      gradients or the optimizer: the first step is equal, the
+                      second is not
+  first step of each  train/loss 2, train/num_targets never
+  sign                B is higher at 100 % of the steps that differ
+  why                 can be explained by learner.learning_rate,
+                      hardware.device_count
 
-Config: 2 of 6 leaves changed
+Config: 2 of 6 leaves differ
 class      path                           A      B
 io         checkpointer.save_every_steps  50     60
 optimizer  learner.learning_rate          0.001  0.002
+
+Environment: what differs
+          means       what                   A     B
+hardware  confounder  hardware.device_count  4     8
+git       harmless    git.branch             main  feat/x
 """
 
 

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axl_exp.report.html.chart import HEIGHT, WIDTH, Band, Chart, Line
@@ -43,6 +43,7 @@ def test_one_stall_in_a_million_steps_is_drawn():
     assert 123_457 in thin(np.arange(1_000_000), values)
 
 
+@settings(deadline=None)  # The machine may be busy.
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=50))
 def test_every_point_stands_within_the_drawing(values):
     for across, down in points(chart(values)):

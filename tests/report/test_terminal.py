@@ -7,7 +7,13 @@ import os
 import pytest
 from rich.text import Text
 
-from axl_exp.report.terminal import PIPED_WIDTH, make_console, make_facts, make_table
+from axl_exp.report.terminal import (
+    PIPED_WIDTH,
+    make_console,
+    make_facts,
+    make_table,
+    make_tables,
+)
 
 
 def printed(thing, *, width: int = 40) -> list[str]:
@@ -58,3 +64,20 @@ def test_a_reader_that_closed_the_pipe_is_told_as_such_and_not_as_exit_code_1():
         make_console(file).print("verdict")
     with contextlib.suppress(BrokenPipeError):
         file.close()
+
+
+def test_columns_that_do_not_fit_stand_in_a_table_below_and_none_folds():
+    rows = [["base", *[f"{k}.000 \n≈ +0.00 %" for k in range(8)]]]
+    rows = [[Text(cell) for cell in row] for row in rows]
+    headers = ["case", *[f"figure {k}" for k in range(8)]]
+    for width in (30, 80, 100, 140):
+        out = io.StringIO()
+        for table in make_tables(*headers, rows=rows, right=range(1, 9), width=width):
+            make_console(out, width=width).print(table)
+        lines = [line.rstrip() for line in out.getvalue().splitlines()]
+        assert all(len(line) <= width for line in lines)
+        heads = [line for line in lines if line.startswith("case")]
+        assert len(heads) == {30: 4, 80: 2, 100: 1, 140: 1}[width]
+        told = " ".join(line.removeprefix("case") for line in heads).split()
+        assert " ".join(told) == " ".join(headers[1:])
+        assert out.getvalue().count("≈ +0.00 %") == 8

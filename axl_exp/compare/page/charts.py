@@ -10,7 +10,7 @@ import numpy as np
 
 from axl_exp.compare.align import pair
 from axl_exp.compare.comparison import Comparison
-from axl_exp.compare.load import Run
+from axl_exp.compare.load import Run, named_runs
 from axl_exp.report.html.chart import Band, Chart, Line
 from axl_exp.report.html.strip import Strip, make_strip
 
@@ -71,10 +71,9 @@ def _lines(c: Comparison, key: str) -> list[Line]:
     """Return one line per run that has `key`; repeats share their side's colour."""
     lines = []
     for side, runs in (("A", c.runs_a), ("B", c.runs_b)):
-        for number, run in enumerate(runs, start=1):
+        for name, run in named_runs(side, runs):
             series = run.metrics.numbers.get(key)
             if series is not None and len(series):
-                name = side if len(runs) == 1 else f"{side}{number}"
                 lines.append(Line(name, side.lower(), series.steps, series.values))
     return lines
 

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from axl_exp.compare import words
 from axl_exp.compare.comparison import Comparison
-from axl_exp.compare.load import Run
+from axl_exp.compare.environment import Difference, by_kind, counts_told, grouped
+from axl_exp.compare.load import Run, named_runs
 from axl_exp.compare.page.charts import charts_of
 from axl_exp.compare.page.gantt import gantt_of
-from axl_exp.compare.page.links import links_of
+from axl_exp.compare.page.links import Links, links_of
 from axl_exp.compare.page.logs import LogText, log_text
-from axl_exp.compare.page.rows import (
-    LOOKS,
-    config_groups,
-    loss_facts,
-    metric_rows,
-    time_rows,
-)
-from axl_exp.compare.validity import Kind
+from axl_exp.compare.page.rows import config_groups, effect_of, time_bars
+from axl_exp.compare.theirs import Theirs
 from axl_exp.report.html.page import Navigation, render_page
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,9 +56,9 @@ def render_comparisons(
 
 
 def _values(c: Comparison, *, prefix: str) -> dict[str, Any]:
-    icon, style = LOOKS[c.verdict.state]
-    counts = {kind: sum(d.kind is kind for d in c.differences) for kind in Kind}
-    validity = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if n)
+    icon, style = words.LOOKS[c.verdict.state]
+    links = links_of(c, prefix=prefix)
+    time = words.time_with_total(c.time)
     return {
         "prefix": prefix,
         "side_a": c.side_a.name,
@@ -73,15 +69,17 @@ def _values(c: Comparison, *, prefix: str) -> dict[str, Any]:
         "headline": c.verdict.headline,
         "cards": [*_cards("A", c.runs_a), *_cards("B", c.runs_b)],
         "notes": c.notes,
-        "validity": validity or "the environments are the same",
-        "differences": c.differences,
-        "metrics": list(metric_rows(c.metrics)),
+        "validity": counts_told(c.differences),
+        "by_kind": by_kind(c.differences),
+        "environment": _environment(c.differences, links),
+        "metrics": list(zip(words.metric_rows(c.metrics), map(effect_of, c.metrics), strict=True)),
+        "noise": words.noise_told(c.metrics),
         "charts": charts_of(c, prefix=prefix),
-        "losses": c.losses,
-        "loss_facts": loss_facts(c),
-        "time": time_rows(c.time),
-        "theirs": c.theirs,
-        "checks": c.checks,
+        "losses_told": words.losses_told(c),
+        "loss_facts": words.loss_facts(c),
+        "time": list(zip(map(words.time_row, time), time_bars(time), strict=True)),
+        "theirs": c.theirs and _theirs(c.theirs),
+        "checks": [(check, words.check_told(check)) for check in c.checks],
         "memory_lines": [
             (side, line)
             for side, run in (("A", c.a), ("B", c.b))
@@ -92,27 +90,39 @@ def _values(c: Comparison, *, prefix: str) -> dict[str, Any]:
             for side, run in (("A", c.a), ("B", c.b))
             if run.log is not None and (gantt := gantt_of(side, run.log)) is not None
         ],
-        "has_configs": c.a.config is not None and c.b.config is not None,
-        "num_leaves": len(c.a.config) if c.a.config is not None else 0,
+        "config_told": words.config_told(c),
         "config": config_groups(c.changes),
         "parameters": c.parameters,
-        "links": links_of(c, prefix=prefix),
+        "links": links,
         "logs": _logs(c, prefix=prefix),
     }
 
 
+def _environment(
+    differences: Sequence[Difference], links: Links
+) -> list[tuple[str, list[tuple[Difference, str | None]]]]:
+    """Return the differences by group, each with its id; a name that stands twice has one."""
+    ids = dict(links.facts)
+    return [
+        (group, [(d, ids.pop(d.what, None)) for d in found])
+        for group, found in grouped(differences)
+    ]
+
+
+def _theirs(theirs: Theirs) -> dict[str, Any]:
+    figures = [(f, [*map(words.their_value, (f.a, f.b, f.diff))]) for f in theirs.figures]
+    return {"figures": figures, "lines": words.theirs_lines(theirs)}
+
+
 def _logs(c: Comparison, *, prefix: str) -> list[LogText]:
-    found = []
-    for side, runs in (("A", c.runs_a), ("B", c.runs_b)):
-        for number, run in enumerate(runs, start=1):
-            name = side if len(runs) == 1 else f"{side}{number}"
-            found.append(log_text(name, run, name=f"{prefix}log-{name}"))
+    runs = [*named_runs("A", c.runs_a), *named_runs("B", c.runs_b)]
+    found = [log_text(name, run, name=f"{prefix}log-{name}") for name, run in runs]
     return [text for text in found if text is not None]
 
 
 def _cards(side: str, runs: Sequence[Run]) -> list[RunCard]:
     cards = []
-    for number, run in enumerate(runs, start=1):
+    for name, run in named_runs(side, runs):
         git = run.env.get("git") or {}
         commit = str(git.get("commit") or "unknown")[:10] + (" dirty" if git.get("dirty") else "")
         versions = run.env.get("versions") or {}
@@ -128,6 +138,5 @@ def _cards(side: str, runs: Sequence[Run]) -> list[RunCard]:
             ),
             ("seed", str(run.env.get("seed", "unknown"))),
         ]
-        name = side if len(runs) == 1 else f"{side}{number}"
         cards.append(RunCard(name, str(run.run_dir.path), facts))
     return cards

@@ -96,6 +96,7 @@ def _log(run: Run, log: Log) -> dict[str, Any]:
         "facts": run.env,
         "arguments": log.arguments,
         "parameters": log.parameters,
+        "activations": log.activations,
         "memory": [asdict(memory) for memory in log.memory],
         "waits": [asdict(wait) for wait in log.waits],
         "timers_milliseconds": log.timers,

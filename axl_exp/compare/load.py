@@ -12,6 +12,11 @@ from axl_exp.compare.logs.jsonl import is_metrics_file, read_any_metrics
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.maxview import Page, read_logs
 from axl_exp.compare.logs.tensorboard import event_files, is_event_file, read_events
+from axl_exp.compare.logs.trainer_state import (
+    is_trainer_state,
+    read_trainer_state,
+    trainer_state_in,
+)
 from axl_exp.config.parse import FlatConfig, parse_text
 from axl_exp.errors import UserError
 from axl_exp.run.files import RunFileError, read_json
@@ -93,6 +98,8 @@ def load_run(run_dir: RunDir, *, part: str = "") -> Run:
         raise NotARunError(f"{run_dir.path} {what}.")
     if not run_dir.is_run() and (events := event_files(run_dir.path)):
         return Run(run_dir, None, {}, {}, read_events(events, root=run_dir.path))
+    if not run_dir.is_run() and (state := trainer_state_in(run_dir.path)):
+        return run_of_log(read_trainer_state(state))
     if not run_dir.is_run():
         raise NotARunError(
             f"{run_dir.path} is not a run directory: it holds neither {run_dir.config.name} "
@@ -118,6 +125,8 @@ def _load_file(run_dir: RunDir, *, part: str) -> Run:
         return load_run(parent)
     if is_event_file(run_dir.path):
         return Run(run_dir, None, {}, {}, read_events([run_dir.path], root=run_dir.path))
+    if is_trainer_state(run_dir.path):
+        return run_of_log(read_trainer_state(run_dir.path))
     if is_metrics_file(run_dir.path):
         return Run(run_dir, None, {}, {}, read_any_metrics(run_dir.path))
     log, page = read_logs(run_dir.path, part=part)

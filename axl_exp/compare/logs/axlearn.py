@@ -19,9 +19,12 @@ STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(rb"process\s+\d+\s+step\s+(?P<step>\d+)\]\s+(?=loss\s*=|Average step time:)"),
     field=re.compile(
-        rb"[\s,{]{0,4}(?:aux=\{)?'?(?P<name>Average step time|[A-Za-z][\w/.-]{0,80})'?\s*[=:]\s*"
+        rb"[\s,{}]{0,6}(?:aux=\{\s*)?'?(?P<name>Average step time|[A-Za-z][\w/.-]{0,80})'?"
+        rb"\s*[=:]\s*(?:"
         + _VALUE
-        + rb"(?:, dtype=[\w.]+)?(?:, weak_type=\w+)?\)*"
+        + rb"(?:, dtype=[\w.]+)?(?:, weak_type=\w+)?(?:\)?, weight=[^,)]{0,60}(?:, dtype=\w+)?)?\)*"
+        # A part of its own, an array of which it prints the shape, or nothing.
+        rb"|(?=\{)|'[^'\n]{0,200}'|None|True|False)"
     ),
     names={
         "loss": Name("train/loss"),
@@ -62,4 +65,8 @@ class AxlearnReader:
         log.rows = self._rows.finish()
         if len(self._processes) == 1:
             log.facts["process_index"] = min(self._processes)
-        log.notes.append("it prints the loss of steps 0-5 and of every 100th, and mean step times")
+        steps = log.rows.steps
+        if len(steps) and ((steps <= 5) | (steps % 100 == 0)).all():
+            log.notes.append(
+                "it prints the loss of steps 0-5 and of every 100th, and mean step times"
+            )

@@ -13,16 +13,19 @@ _ABSL = re.compile(
 _ISO = re.compile(
     rb"(?P<date>\d{4}[-/]\d\d[-/]\d\d|20\d{6})[ T](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?"
 )
+_FRACTION = re.compile(rb"\d\d:\d\d:\d\d[.,]\d{3}")
 
 
 def absl_clock(before: bytes) -> tuple[float, bytes]:
-    """Return seconds since New Year and the thread of the last absl prefix in `before`."""
+    """Return seconds since New Year and the thread of the last absl prefix in `before`.
+
+    Where there is none, a collector's stamp on the line tells, if it has a fraction of a second.
+    """
     start = before.rfind(b"] ")
-    if start < 0:
-        return float("nan"), b""
     found = max(_ABSL.finditer(before), key=re.Match.end, default=None)
     if found is None or found.end() < start or not 1 <= int(found["month"]) <= 12:
-        return float("nan"), b""
+        line = before[before.rfind(b"\n") + 1 :]
+        return stamp_clock(line) if _FRACTION.search(line) else (float("nan"), b"")
     days = DAYS_BEFORE_MONTH[int(found["month"])] + int(found["day"])
     seconds = 3600 * int(found["h"]) + 60 * int(found["m"]) + float(found["s"])
     return 86400.0 * days + seconds, found["thread"]

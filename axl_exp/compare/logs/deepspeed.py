@@ -18,11 +18,12 @@ STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(
         rb"(?:(?<![\w-])steps:\s*(?=\d+\s+loss:)|(?<![\w-])step=(?=\d+,\s*skipped=)|"
-        rb"(?<!\w)global_step=(?=\d+,\s*\w+SamplesPerSec))(?P<step>\d+)"
+        rb"(?<!\w)global_step=(?=\d+,\s*\w+SamplesPerSec)|\b\d+/(?=\d+,\s*\w*SamplesPerSec=))"
+        rb"(?P<step>\d+)"
     ),
     field=re.compile(
         rb"[\s,|]{1,8}(?!steps?\b|global_step)(?P<name>[A-Za-z][\w/ ()]{0,40}?)\s*[:=]\s*\[?\(?"
-        rb"(?P<value>" + NUMBER + rb")[ ]?(?:GB|MB|s|ms)?(?:[^\]\n=]{0,400}\])?(?=[\s,|]|$)"
+        rb"(?P<value>" + NUMBER + rb")[ ]?(?P<unit>GB|MB|s|ms)?(?:[^\]\n=]{0,400}\])?(?=[\s,|]|$)"
     ),
     names={
         "loss": Name("train/loss"),
@@ -30,6 +31,7 @@ STEP = Dialect(
         "skipped": Name("train/num_skipped_iterations"),
         "iter time (s)": Name("printed/seconds"),
         "samples/sec": Name("perf/samples_per_second"),
+        "SamplesPerSec": Name("perf/samples_per_second"),
         "CurrSamplesPerSec": Name("perf/samples_per_second"),
         "RunningAvgSamplesPerSec": Name("perf/mean_samples_per_second"),
         "MemAllocated": Name("perf/memory_gib"),
@@ -38,17 +40,31 @@ STEP = Dialect(
     prefix="deepspeed",
     clock=line_clock,
 )
-_OVERFLOW = re.compile(rb"OVERFLOW!?,? (?:Rank \d+ )?Skipping step")
-_RANK = re.compile(rb"Rank (\d+) Skipping")
+_OVERFLOW = re.compile(
+    rb"(?:OVERFLOW!?,? (?:Rank (?P<a>\d+) )?|(?:\[Rank (?P<b>\d+)\] )?Overflow detected\. )"
+    rb"Skipping step"
+)
+# Of the engine: `time (ms) | forward: 2034.84 | backward: 5678.12`, as old Megatron-LM prints too.
+_TIMES = re.compile(rb"time \(ms\)(?P<fields>(?: \| [\w/ -]{1,60}: \d+\.?\d*)+)")
+_TIME = re.compile(rb"\| (?P<name>[\w/ -]{1,60}): (?P<ms>\d+\.?\d*)")
 
 
 def count_overflows(block: Block) -> int:
     """Return how many steps DeepSpeed says that it skipped; each rank says it of the same step."""
-    if b"OVERFLOW" not in block.text:
+    if b"Skipping step" not in block.text:
         return 0
-    lines = [block.text[m.start() : m.start() + 80] for m in _OVERFLOW.finditer(block.text)]
-    ranks = {rank[1] for line in lines if (rank := _RANK.search(line))}
-    return len(lines) // max(1, len(ranks))
+    ranks = [match["a"] or match["b"] for match in _OVERFLOW.finditer(block.text)]
+    return len(ranks) // max(1, len(set(filter(None, ranks))))
+
+
+def read_times(block: Block, log: Log) -> list[tuple[int, int]]:
+    """Read what one rank took for each part of a step, the newest of each; return the spans."""
+    spans = []
+    for match in _TIMES.finditer(block.text):
+        for name, ms in _TIME.findall(match["fields"]):
+            log.timers[name.decode().strip()] = (float(ms), float(ms))
+        spans.append(match.span())
+    return spans
 
 
 def overflow_note(count: int) -> str:
@@ -72,7 +88,7 @@ class DeepSpeedReader:
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
         self._num_overflows += count_overflows(block)
-        return read_records(block, STEP, rows=self._rows)
+        return [*read_records(block, STEP, rows=self._rows), *read_times(block, self._log)]
 
     def finish(self) -> None:
         """Put the columns into the log."""

@@ -17,17 +17,18 @@ from axl_exp.compare.logs.numbers import NUMBER, quantum, read_number
 
 FORMAT = "Hugging Face Trainer"
 _QUOTE = rb"(?:\\{0,2}['\"])"  # A dict inside a JSON string has its quotes escaped.
-_NAME = rb"[A-Za-z_][\w/.@ -]{0,80}"
+_NAME = rb"[A-Za-z_][\w/.@()%:+ -]{0,80}"
 _FIELD = re.compile(
     _QUOTE + rb"(?P<name>" + _NAME + rb")" + _QUOTE + rb"\s*:\s*"
     rb"(?:" + _QUOTE + rb"?(?P<value>" + NUMBER + rb")" + _QUOTE + rb"?"
-    rb"|(?:" + _QUOTE + rb"[^'\"\n]{0,200}" + _QUOTE + rb"|[A-Z]\w{0,8}))\s*(?:,\s*|(?=\}))"
+    rb"|(?:" + _QUOTE + rb"[^'\"\n]{0,200}" + _QUOTE + rb"|[A-Za-z]\w{0,8}|\[[^\]\n]{0,400}\]))"
+    rb"\s*(?:,\s*|(?=\}))"
 )  # fmt: skip
 STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(
-        rb"\{(?=" + _QUOTE + rb"(?:loss|eval_\w*loss|train_loss|train_runtime|grad_norm|"
-        rb"learning_rate)" + _QUOTE + rb"\s*:)"
+        rb"\{(?=" + _QUOTE + rb"(?:loss|eval_[\w/.@-]+|train_loss|train_runtime|grad_norm|"
+        rb"learning_rate|num_tokens|rewards?/[\w/]+|completions?/[\w/]+)" + _QUOTE + rb"\s*:)"
     ),
     field=_FIELD,
     names={
@@ -43,6 +44,7 @@ STEP = Dialect(
 # Of tqdm: ` 10%|#     | 100/1000 [00:41<06:09,  2.43it/s]`.
 _BAR = re.compile(rb"\|\s*(?P<step>\d{1,15})/\d+\s*\[")
 _BAR_WINDOW = 2000
+_NEXT_BAR = re.compile(rb"\}\s{0,400}\d+%\|[^|\n]{0,400}" + _BAR.pattern)
 _SUMMARY = ("train_runtime", "train_loss", "train_samples_per_second", "train_steps_per_second")
 
 
@@ -57,6 +59,7 @@ class HuggingFaceReader:
         self._log = log
         self._rows, self._evals = RowsBuilder(is_padded=False), RowsBuilder(is_padded=False)
         self._step = self._num_hidden = self._num_counted = self._num_repeated = 0
+        self._do_bars_follow: bool | None = None
         self._label: str | None = None
         self._text = b""
 
@@ -75,7 +78,7 @@ class HuggingFaceReader:
             if text == self._text:  # Printed twice, or by every rank.
                 self._num_repeated += 1
             else:
-                self._put(told, block, anchor.start(), since=end)
+                self._put(told, block, (anchor.start(), position), since=end)
             self._text, end = text, position + 1
             spans.append((anchor.start(), end))
         return spans
@@ -96,7 +99,10 @@ class HuggingFaceReader:
                 "that is how it prints them"
             )
 
-    def _put(self, told: dict[str, bytes], block: Block, start: int, *, since: int) -> None:
+    def _put(
+        self, told: dict[str, bytes], block: Block, span: tuple[int, int], *, since: int
+    ) -> None:
+        start, end = span
         if "train_runtime" in told:
             summary = {key: read_number(told[key]) for key in _SUMMARY if key in told}
             self._log.facts["hugging_face_summary"] = summary
@@ -104,8 +110,15 @@ class HuggingFaceReader:
             return
         is_eval = any(name.startswith("eval_") for name in told)
         line = block.line(start)
+        if is_eval and told.get("step", b"").isdigit():
+            self._step = min(int(told["step"][:17]), MAX_STEP)
         if not is_eval:
             bars = _BAR.findall(block.text, max(since, start - _BAR_WINDOW), start)
+            bar = _NEXT_BAR.match(block.text, end)
+            if self._do_bars_follow is None:  # Where the first has none before it, none has.
+                self._do_bars_follow = bar is not None and not bars
+            if self._do_bars_follow and bar is not None:
+                bars = [bar["step"]]
             self._advance(told.get("step", b""), bars, block.label(line))
         step = self._step
         line_start = block.text.rfind(b"\n", 0, start) + 1

@@ -114,6 +114,7 @@ class Log:
         num_not_understood: How many such there are.
         notes: What a reader must know of the numbers.
         column_notes: What was chosen when the records became columns.
+        activations: Name of an activation -> fact (shape, logical, physical) -> text.
         trace: Events of a pipeline schedule: (rank, pass, start or finished, tensor).
         failure: The error that ended the run, empty where none is told.
         has_ended: Whether the log tells that the run came to its end.
@@ -129,6 +130,7 @@ class Log:
     waits: list[Wait] = field(default_factory=list)
     timers: dict[str, tuple[float, float]] = field(default_factory=dict)
     parameters: dict[str, dict[str, str]] = field(default_factory=dict)
+    activations: dict[str, dict[str, str]] = field(default_factory=dict)
     trace: list[tuple[int, str, str, int]] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

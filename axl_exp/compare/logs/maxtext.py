@@ -34,6 +34,7 @@ TRAIN = Dialect(
     names={
         "seconds": Name("printed/seconds"),
         "TFLOP/s/device": Name("printed/tflops_per_device"),
+        "TFLOP/s": Name("printed/tflops_per_device"),  # Of 2023; of one device too.
         "Tokens/s/device": Name("printed/tokens_per_second_per_device"),
         "total_weights": Name("train/num_targets"),
         "loss": Name("train/loss"),
@@ -44,6 +45,8 @@ TRAIN = Dialect(
         "mtp_loss": Name("train/mtp_loss"),
         "grad_norm": Name("train/gradient_norm"),
         "learning_rate": Name("train/learning_rate"),
+        "lr": Name("train/learning_rate"),
+        "param_norm": Name("train/params_norm"),
         "live slice count": Name("maxtext/live_slice_count"),
     },
     prefix="maxtext",
@@ -89,14 +92,15 @@ _TOTAL_MEMORY = re.compile(
 _PART = re.compile(rb", (?P<what>[A-Z][\w ]{2,30} size): (?P<gb>\d+\.?\d*) GB")
 _MEMSTATS = re.compile(
     rb"Using \(GB\) (?P<used>\d+\.?\d*) / (?P<limit>\d+\.?\d*) \((?P<percent>\d+\.?\d*)%\)"
-    rb" on (?P<device>\S+)"
+    rb"(?: on (?P<device>\S+)| +--> +Available)"
 )
 _MEMORY_LABEL = re.compile(
-    rb"Memstats: (?P<label>[^\n:]{1,80}):|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
+    rb"(?:Memstats|RAMstats): (?P<label>[^\n:]{1,80}):"
+    rb"|Memstats unavailable, error: (?P<error>[^\n]{1,200})"
 )
 _FLOPS = re.compile(
-    rb"Total TFLOPs: (?P<tflops>\d+\.?\d*)\s+split as (?P<weights>\d+\.?\d*)% learnable weight "
-    rb"flops and (?P<attention>\d+\.?\d*)% attention flops"
+    rb"[Tt]otal TFLOPs(?:: | will be )(?P<tflops>\d+\.?\d*),?\s+split as "
+    rb"(?P<weights>\d+\.?\d*)% learnable weight flops and (?P<attention>\d+\.?\d*)% attention flops"
 )
 _CONFIG = re.compile(rb"Config param (?P<key>[\w.]{1,80}): ?(?P<value>[^\n]*)")
 # NNX tells no logical axes.
@@ -123,6 +127,11 @@ _WAITS = {
     b"Completed eval step: ": (re.compile(rb"\d+, seconds: (?P<s>\d+\.?\d*)"), "eval"),
 }
 _END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
+# What an activation is split over: `name Logical: bfloat16[8,128].... ('batch', 'embed').`
+_ACTIVATION = re.compile(
+    rb"\] (?P<name>[A-Za-z][\w/ .-]{0,80}?) (?P<what>Logical|Physical): "
+    rb"(?P<shape>\w+\[[\d,]*\])\.*\s(?P<axes>\((?:[^()\n]|\([^()\n]*\)){0,300}\)|None)\."
+)
 
 
 class MaxTextReader:
@@ -238,7 +247,7 @@ class MaxTextReader:
         log, text = self._log, block.text
         labels = [
             match
-            for offset in block.find_all(b"Memstats")
+            for offset in sorted([*block.find_all(b"Memstats"), *block.find_all(b"RAMstats")])
             if (match := _MEMORY_LABEL.match(text, offset))
         ]
         for error in filter(None, (match["error"] for match in labels)):
@@ -253,8 +262,8 @@ class MaxTextReader:
             log.memory.append(
                 Memory(
                     label=self._memory_label,
-                    device=match["device"].decode(errors="replace"),
-                    quantity="in use",
+                    device=(match["device"] or b"host").decode(errors="replace"),
+                    quantity="in use" if match["device"] else "in use of the host",
                     num_bytes=float(match["used"]) * _GIB,
                     limit_bytes=float(match["limit"]) * _GIB,
                     percent=float(match["percent"]),
@@ -298,6 +307,10 @@ class MaxTextReader:
                 for fact in ("shape", "logical", "physical")
             }
             log.parameters[match["path"].decode()] = told
+        for match in _ACTIVATION.finditer(text):
+            layout = log.activations.setdefault(match["name"].decode(), {})
+            layout["shape"] = match["shape"].decode()
+            layout[match["what"].decode().lower()] = match["axes"].decode(errors="replace")
         self._read_total_memory(block)
         log.has_ended = log.has_ended or _END.search(text) is not None
 

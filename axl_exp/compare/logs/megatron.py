@@ -10,7 +10,7 @@ import re
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import stamp_clock
-from axl_exp.compare.logs.deepspeed import count_overflows, overflow_note
+from axl_exp.compare.logs.deepspeed import count_overflows, overflow_note, read_times
 from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
 from axl_exp.compare.logs.log import Log, Memory
 from axl_exp.compare.logs.megatron_size import check_parameters
@@ -83,6 +83,7 @@ ITERATION = Dialect(
         "energy per GPU (J/iter/GPU)": Name("perf/joules_per_step_per_device"),
         "power per GPU (W/GPU)": Name("perf/watts_per_device"),
         "mem usages": Name("perf/memory_percent", 0.01),
+        "memory(GiB)": Name("perf/memory_gib"),
         "memory_gib": Name("perf/memory_gib"),
         "memory_percent": Name("perf/memory_percent"),
         "memory_free_gib": Name("perf/memory_free_gib"),
@@ -186,6 +187,7 @@ class MegatronReader:
         spans = read_records(block, ITERATION, rows=self._rows)
         last = self._rows.last_step
         spans += read_records(block, VALIDATION, TEST, rows=self._evals, last_step=last)
+        spans += read_times(block, self._log)
         text, log = block.text, self._log
         self._num_overflows += count_overflows(block)
         for match in _ARGUMENTS.finditer(text):

@@ -51,6 +51,7 @@ def merge_logs(logs: Sequence[Log]) -> Log:
         facts={k: v for log in mine for k, v in log.facts.items() if v not in ({}, "", None)},
         arguments={k: v for log in mine for k, v in log.arguments.items()},
         parameters={k: v for log in mine for k, v in log.parameters.items()},
+        activations={k: v for log in mine for k, v in log.activations.items()},
         memory=[m for log in (*mine, *hosts) for m in log.memory],
         waits=_shifted_waits(mine),
         repairs=[f"{log.path.name}: {r}" for log in (*mine, *hosts) for r in log.repairs],

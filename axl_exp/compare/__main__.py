@@ -13,7 +13,8 @@ Compare run B (and C, ...) against run A: verdict, validity, metrics, time, loss
 
 Each side is RUN, or RUN,RUN,... (repeats: three or more per side give a test), or NAME=RUN,...
 A RUN is
-  a run directory, or its metrics.jsonl alone; a pattern of them ('runs/fuji-*');
+  a run directory, or its metrics.jsonl alone; a pattern of them ('runs/fuji-*'); RUN+RUN is one
+    run that went on in another directory, LOG+JSONL a log and the metrics file beside it;
   a git branch or commit with runs in the store: its newest finished run and that run's repeats
     (REF:config chooses the config where there are several);
   a log of MaxText, Megatron-LM, torchtitan, AXLearn, DeepSpeed, Hugging Face Trainer, or a

@@ -233,7 +233,8 @@ def _notes(name: str, run: Run) -> list[str]:
     metrics, files = run.metrics, run.run_dir
     if run.log is not None:
         return _log_notes(name, run, run.log)
-    notes = [
+    notes = [f"{name}: {note}" for note in run.notes]
+    notes += [
         f"{name} has no {path.name}" for path in (files.config, files.metrics) if not path.exists()
     ]
     if run.status != "finished":
@@ -256,6 +257,7 @@ def _notes(name: str, run: Run) -> list[str]:
 def _log_notes(name: str, run: Run, log: Log) -> list[str]:
     """Return what was read of a log, what was mended, and what was not understood."""
     notes = [f"{name} is a log of {log.format}: {len(log.rows):,} step records"]
+    notes.extend(f"{name}: {note}" for note in run.notes)
     if log.failure:
         notes.append(f"{name} failed at {log.failure}")
     if not len(log.rows):

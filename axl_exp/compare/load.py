@@ -21,7 +21,7 @@ from axl_exp.config.parse import FlatConfig, parse_text
 from axl_exp.errors import UserError
 from axl_exp.run.files import RunFileError, read_json
 from axl_exp.run.layout import RunDir
-from axl_exp.run.metrics_reader import Metrics, read_metrics
+from axl_exp.run.metrics_reader import Metrics
 from axl_exp.run.params import read_params
 from axl_exp.run.writers import read_writers
 
@@ -43,6 +43,7 @@ class Run:
         page: The page that the log stood in; None where it stood alone.
         writers: Who set each leaf of the config; None where the run does not tell.
         parameters: path -> fact (shape, logical, physical) -> text; empty where none are told.
+        notes: Of which pieces it was merged, in words.
         quanta: metric -> unit of the last digit that was printed; a metric that is not here was
             not rounded.
     """
@@ -57,6 +58,7 @@ class Run:
     quanta: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     writers: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def config_name(self) -> str:
@@ -106,7 +108,7 @@ def load_run(run_dir: RunDir, *, part: str = "") -> Run:
             f"nor {run_dir.metrics.name}.{_child_hint(run_dir)}"
         )
     metrics = (
-        read_metrics(run_dir.metrics) if run_dir.metrics.exists() else Metrics(run_dir.metrics)
+        read_any_metrics(run_dir.metrics) if run_dir.metrics.exists() else Metrics(run_dir.metrics)
     )
     return Run(
         run_dir=run_dir,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from axl_exp.compare.load import NotARunError, Run
 from axl_exp.compare.logs.log import LogError
 from axl_exp.compare.logs.merge import merge_logs
 from axl_exp.compare.logs.read import parse_log
-from axl_exp.compare.pieces import log_files, merge_pieces
+from axl_exp.compare.pieces import log_files
 from axl_exp.compare.sides import Side, Source, choose_sides, load_side
-from axl_exp.run.layout import RunDir
-from axl_exp.run.metrics_reader import Metrics
 from axl_exp.run.store import RunStore
 
 
@@ -107,8 +105,16 @@ def test_logs_of_two_trainers_are_no_pieces_of_one_run(maxtext, tmp_path):
         merge_logs(logs)
 
 
-def test_a_run_directory_is_no_piece(tmp_path):
-
-    run = Run(RunDir(tmp_path), None, {}, {}, Metrics(tmp_path))
-    with pytest.raises(NotARunError, match="is no log, so it is no piece of a run"):
-        merge_pieces([run, run])
+def test_a_metrics_file_beside_its_log_tells_what_the_log_rounds(maxtext, tmp_path):
+    log, file = tmp_path / "train.log", tmp_path / "metrics.json.txt"
+    log.write_text(maxtext(steps=range(20)))
+    losses = {step: 8 - step / 7 for step in range(20)}
+    file.write_text(
+        "".join(json.dumps({"step": k, "learning/loss": v}) + "\n" for k, v in losses.items())
+    )
+    (side,) = choose_sides([f"{log}+{file}"], store=RunStore(tmp_path / "none"))
+    (run,) = load_side(side).runs
+    assert run.metrics.numbers["train/loss"].values.tolist() == list(losses.values())
+    assert "train/loss" not in run.quanta
+    assert "perf/step_seconds" in run.metrics.numbers  # Of the log, which alone tells it.
+    assert "merged train.log with the metrics file metrics.json.txt" in run.notes[0]

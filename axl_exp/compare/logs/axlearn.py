@@ -19,8 +19,8 @@ STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(rb"process\s+\d+\s+step\s+(?P<step>\d+)\]\s+(?=loss\s*=|Average step time:)"),
     field=re.compile(
-        rb"[\s,{}]{0,6}(?:aux=\{\s*)?'?(?P<name>Average step time|[A-Za-z][\w/.-]{0,80})'?"
-        rb"\s*[=:]\s*(?:"
+        rb"(?:[ \t,{]|\}(?![\w/])){0,6}(?:aux=\{\s*)?'?"
+        rb"(?P<name>Average step time|[A-Za-z][\w/.-]{0,80})'?\s*[=:]\s*(?:"
         + _VALUE
         + rb"(?:, dtype=[\w.]+)?(?:, weak_type=\w+)?(?:\)?, weight=[^,)]{0,60}(?:, dtype=\w+)?)?\)*"
         # A part of its own, an array of which it prints the shape, or nothing.

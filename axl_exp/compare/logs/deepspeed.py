@@ -23,7 +23,9 @@ STEP = Dialect(
     ),
     field=re.compile(
         rb"[\s,|]{1,8}(?!steps?\b|global_step)(?P<name>[A-Za-z][\w/ ()]{0,40}?)\s*[:=]\s*\[?\(?"
-        rb"(?P<value>" + NUMBER + rb")[ ]?(?P<unit>GB|MB|s|ms)?(?:[^\]\n=]{0,400}\])?(?=[\s,|]|$)"
+        rb"(?P<value>"
+        + NUMBER
+        + rb")[ ]?(?P<unit>GB|MB|s|ms)?(?:[^\]\n=]{0,400}\])?(?=[\s,|\"}]|$)"
     ),
     names={
         "loss": Name("train/loss"),

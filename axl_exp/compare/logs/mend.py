@@ -5,12 +5,12 @@ Nothing is dropped in silence: every kind of repair is counted and told.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from axl_exp.compare.logs.unpack import unpack
 
 _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\^_])|\x1b"
@@ -36,9 +36,10 @@ _ENTRY = re.compile(
 _FOLDED_WIDTH = 2000
 _MAY_BREAK = re.compile(rb"step|iteration|(?:[cC]omp\w*|ste?|it\w*)$")
 _MAX_RECORD = 4096
+_LETTER = re.compile(rb"[A-Za-z]")
+_WORD = re.compile(rb"(?!(?:[KMGT]i?B|FLOPS|m?s)\b)[A-Za-z]")
 _MAX_HEAD = 400  # What may stand in front of a record on its line, and the record's beginning.
 _SAMPLE_BYTES = 1 << 16
-_JSON_TEXT_KEYS = ("log", "textPayload", "message", "msg", "text", "line")
 _MIN_WRAPPED = 3
 _MAX_WRAP_WIDTH = 512
 _MIN_WRAP_WIDTH = 20
@@ -70,7 +71,8 @@ def mend(text: bytes, *, records: Sequence[re.Pattern[bytes]], by_sample: bool =
     """
     mended = Mended(text)
     _decode_utf16(mended)
-    _unpack_json(mended)
+    mended.text, repairs = unpack(mended.text)
+    mended.repairs += repairs
     if b"\x1b" in mended.text:
         mended.text, count = _ESCAPE.subn(b"", mended.text)
         mended.repairs["terminal escape codes removed"] += count
@@ -99,53 +101,6 @@ def _decode_utf16(mended: Mended) -> None:
         mended.repairs["UTF-16 read"] += 1
 
 
-def _unpack_json(mended: Mended) -> None:
-    """Unpack a notebook, JSON lines that carry a text, or lines that are JSON strings."""
-    text = mended.text
-    head = text[:4096].lstrip()
-    if head.startswith(b"{") and b'"cells"' in text[: 1 << 16] + text[-(1 << 16) :]:
-        try:
-            notebook = json.loads(text)
-        except (ValueError, RecursionError):
-            notebook = None
-        if isinstance(notebook, dict):
-            mended.text = "\n".join(_texts(notebook.get("cells"))).encode(errors="replace")
-            mended.repairs["notebook unpacked"] += 1
-            return
-    lines = text.split(b"\n") if head[:1] in (b"{", b'"') else []
-    stripped = [line.strip().rstrip(b",") for line in lines]
-    full = [line for line in stripped if line]
-    if full and 2 * sum(line[:1] == head[:1] for line in full) > len(full):
-        found = [_json_text(line) for line in stripped]
-        if 2 * sum(value is not None for value in found) > len(full):
-            told = (
-                raw if value is None else value for raw, value in zip(stripped, found, strict=True)
-            )
-            mended.text = b"\n".join(told)
-            mended.repairs["JSON strings unpacked"] += sum(value is not None for value in found)
-
-
-def _json_text(line: bytes) -> bytes | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(value, dict):
-        value = next((v for k in _JSON_TEXT_KEYS if isinstance(v := value.get(k), str)), None)
-    return value.rstrip("\n").encode(errors="replace") if isinstance(value, str) else None
-
-
-def _texts(cells: Any) -> list[str]:
-    """Return the texts of every output of a notebook's cells, in order."""
-    found = []
-    for cell in cells if isinstance(cells, list) else []:
-        outputs = cell.get("outputs") if isinstance(cell, dict) else None
-        for output in outputs if isinstance(outputs, list) else []:
-            text = output.get("text", "") if isinstance(output, dict) else ""
-            found.append("".join(map(str, text)) if isinstance(text, list) else str(text))
-    return found
-
-
 def _mend_lines(mended: Mended, records: Sequence[re.Pattern[bytes]]) -> None:
     """Take labels off and join lines that were cut; leaves text without either untouched."""
     lines = mended.text.split(b"\n")
@@ -158,26 +113,40 @@ def _mend_lines(mended: Mended, records: Sequence[re.Pattern[bytes]]) -> None:
         lines = [
             line if m is None else line[m.end() :] for line, m in zip(lines, labelled, strict=True)
         ]
-        mended.repairs["labels of ranks or hosts taken off"] += num_labelled
-    num_joined = _join_cut(lines, labels, records, width=_wrap_width(lines))
+        if 2 * len(set(labels)) > num_labelled:  # Ranks print more than one line each.
+            mended.repairs["line numbers taken off"] += num_labelled
+            labels = [b""] * len(labels)
+        else:
+            mended.repairs["labels of ranks or hosts taken off"] += num_labelled
+    num_joined = _join_cut(lines, labels, records, width=_wrap_width(lines, records))
     if labels or num_joined:
         mended.repairs["cut lines joined"] += num_joined
         mended.labels = labels
         mended.text = b"\n".join(lines)
 
 
-def _wrap_width(lines: list[bytes]) -> int:
+def _wrap_width(lines: list[bytes], records: Sequence[re.Pattern[bytes]]) -> int:
     """Return the width at which records were wrapped, 0 where they were not.
 
-    A wrapped text has many lines of exactly the greatest length, and what follows them begins no
-    entry of its own.
+    A wrapped text has many lines of exactly the greatest length, what follows them begins no entry
+    of its own, and records go on there.
     """
     width = max(map(len, lines), default=0)
     if not _MIN_WRAP_WIDTH <= width <= _MAX_WRAP_WIDTH:
         return 0
     full = [i for i in range(len(lines) - 1) if len(lines[i]) == width]
-    rests = [i for i in full if lines[i + 1] and not _HEAD.match(lines[i + 1])]
-    return width if len(rests) >= _MIN_WRAPPED and 2 * len(rests) > len(full) else 0
+    rests = [
+        i
+        for i in full
+        if lines[i + 1]
+        and not _HEAD.match(lines[i + 1])
+        and not _begins_record(lines[i + 1], records)
+    ]
+    if len(rests) < _MIN_WRAPPED or 2 * len(rests) <= len(full):
+        return 0
+    num_records = sum(bool(_MAY_BREAK.search(lines[i])) for i in rests)
+    num_cut = sum(_continues([lines[i]], lines[i + 1], records) for i in rests)
+    return width if 2 * num_cut >= num_records else 0
 
 
 def _join_cut(
@@ -196,7 +165,8 @@ def _join_cut(
         start = start_of.get(label)
         if start is not None and line and not _HEAD.match(line):
             parts = parts_of.get(start) or [lines[start]]
-            if len(parts[-1]) == width if width else _continues(parts, line, records):
+            is_rest = len(parts[-1]) == width and not _begins_record(line, records)
+            if is_rest if width else _continues(parts, line, records, is_labelled=bool(label)):
                 parts_of[start] = [*parts, line]
                 lines[i] = b""
                 num_joined += 1
@@ -208,21 +178,39 @@ def _join_cut(
     return num_joined
 
 
-def _continues(parts: list[bytes], rest: bytes, records: Sequence[re.Pattern[bytes]]) -> bool:
+def _begins_record(line: bytes, records: Sequence[re.Pattern[bytes]]) -> bool:
+    return any(record.search(line, 0, _MAX_HEAD) for record in records)
+
+
+def _continues(
+    parts: list[bytes],
+    rest: bytes,
+    records: Sequence[re.Pattern[bytes]],
+    *,
+    is_labelled: bool = False,
+) -> bool:
     """Return whether `rest` goes on with a step record that `parts` broke off.
 
-    A line in which a record of its own begins goes on with none.
+    A line in which a record of its own begins goes on with none. Digits alone do only where they
+    are the whole line and a launcher's label stands before both, for it is labels that cut a
+    line anywhere. A word behind a whole number does not, but for a unit.
     """
     tail = parts[-1][-_MAX_RECORD:] if len(parts) == 1 else b"".join(parts)[-_MAX_RECORD:]
     if not _MAY_BREAK.search(tail):
         return False
-    if any(record.search(rest, 0, _MAX_HEAD) for record in records):
+    if _begins_record(rest, records):
         return False
     joined = tail + rest[:_MAX_RECORD]
     for record in records:
         for match in record.finditer(joined):
             if match.start() < len(tail) < match.end():
-                return True
+                alone = record.match(tail, match.start())
+                is_whole = alone is not None and alone.end() == len(tail)
+                gained = joined[len(tail) : match.end()]
+                if not _LETTER.search(gained):
+                    return is_labelled and match.end() >= len(joined.rstrip())
+                ends_in_number = is_whole and tail[-1:].isdigit()
+                return not (ends_in_number and _WORD.match(gained))
     return False
 
 

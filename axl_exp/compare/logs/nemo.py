@@ -24,7 +24,8 @@ STEP = Dialect(
     anchor=re.compile(_RECORD + rb"\d+/\d+(?=" + _GLOBAL_STEP + rb"(?P<step>\d+))"),
     field=re.compile(
         rb"[ \t]*\|[ \t]*(?P<name>[A-Za-z][\w /().%-]{0,60}?):[ \t]*"
-        rb"(?:(?P<value>" + NUMBER + rb")(?![\w.:-])|[^|\n]{0,80})(?=[ \t]*(?:\||\n|\[|Training|$))"
+        rb"(?:(?P<value>" + NUMBER + rb")(?![\w.:-])|(?![ \t]*[-+.]?\d)[^|\n]{0,80})"
+        rb"(?=[ \t]*(?:[|\n\[\"}<]|Training|$))"
     ),
     names={
         "reduced_train_loss": Name("train/loss"),

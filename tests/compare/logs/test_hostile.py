@@ -137,3 +137,37 @@ def test_a_number_that_is_none_is_left_out_of_facts_and_breaks_nothing(number):
     )
     for step in (STEP.decode(), "iteration 3/ 4 | lm loss: 1.0 |\n", "process 0 step 3] loss=1\n"):
         metrics_of(parse_log((text + step).encode(), path=Path("some.log")))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["13 warnings generated.", "13:", "7", "wandb: run saved", "e5 is a key", "000.5s: done"],
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        "completed step: {}, seconds: 0.100, loss: 2.125",
+        " iteration {}/ 9 | grad norm: 1.5 | lm loss: 2.125",
+        "[titan] 2026-01-02 03:04:05,678 - root - INFO - step:  {}  grad_norm: 1.5  loss:  2.125",
+        "Training epoch 0, iteration {}/9 | global_step: {} | reduced_train_loss: 2.125",
+        "I0628 18:42:05.123456 1 a.py:1] trainer process 0 step {}] loss=2.125 aux={{'z': 0.5}}",
+    ],
+)
+def test_a_line_behind_a_record_adds_no_digit_to_it(step, rest):
+    text = "".join(f"{step.format(k, k)}\n{rest}\n" for k in (1, 2, 3))
+    for part in (text, text.replace("\n", "\r\n")):
+        numbers = metrics_of(parse_log(part.encode(), path=Path("some.log"))).numbers
+        assert numbers["train/loss"].values.tolist() == [2.125] * 3
+
+
+def test_a_number_cut_by_the_end_of_a_log_is_left_out():
+    step = "completed step: {}, seconds: 0.100, loss: 2.125"
+    lines = [step.format(k) for k in range(1, 20)]
+    for num_missing in range(1, 4):
+        text = "\n".join([*lines, step.format(20)[:-num_missing]])
+        numbers = metrics_of(parse_log(text.encode(), path=Path("some.log"))).numbers
+        assert numbers["train/loss"].steps.tolist() == list(range(1, 20))
+        assert numbers["printed/seconds"].steps.tolist() == list(range(1, 21))
+    whole = "\n".join([*lines, step.format(20)])  # Without a last line end, but whole.
+    numbers = metrics_of(parse_log(whole.encode(), path=Path("some.log"))).numbers
+    assert numbers["train/loss"].steps.tolist() == list(range(1, 21))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,12 +49,41 @@ def hugging_face(step: int) -> str:
     )
 
 
+def nemo(step: int) -> str:
+    return (
+        f"Training epoch 0, iteration {step}/99 | lr: 1e-06 | global_step: {step} | "
+        f"reduced_train_loss: {11 - step / 100} | train_step_timing in s: 2.5 | grad_norm: "
+        f"{step / 7:.4} | consumed_samples: {16 * step}"
+    )
+
+
 FORMATS: dict[str, Callable[[int], str]] = {
     "Megatron-LM": megatron,
     "torchtitan": torchtitan,
     "AXLearn": axlearn,
     "Hugging Face Trainer": hugging_face,
+    "NeMo": nemo,
 }
+
+
+def each(form: str) -> Callable[[str], str]:
+    """Return what puts every line of a text into `form`, where `{n}` is its number."""
+    return lambda text: "".join(
+        form.format(n=n, line=line) + "\n" for n, line in enumerate(text.split("\n"), start=1)
+    )
+
+
+def in_array(text: str) -> str:
+    """Return an export of a collector: newest first, as it shows them."""
+    lines = list(enumerate(text.split("\n")))[::-1]
+    entries = [
+        {"jsonPayload": {"message": line}, "timestamp": f"2026-01-01T00:00:{n:02}.5Z"}
+        for n, line in lines
+    ]
+    return json.dumps(entries, indent=2)
+
+
+STAMP = "2026-01-01T00:00:{n:02}.123456789Z "
 MISHAPS: dict[str, Callable[[str], str]] = {
     "folded": lambda text: text.replace("\n", " "),
     "crlf": lambda text: text.replace("\n", "\r\n"),
@@ -65,6 +96,18 @@ MISHAPS: dict[str, Callable[[str], str]] = {
     "repeated": lambda text: "\n".join(line for line in text.split("\n") for _ in (0, 1)),
     "cut tail": lambda text: text + text.split("\n")[0].replace(" 1", "13", 1)[:40],
     "restart": lambda text: "\n".join([*text.split("\n")[:8], *text.split("\n")[4:]]),
+    "kubectl": each("[pod/mt-slice-0-0-abcde/jax-tpu-0] " + STAMP + "{line}"),
+    "container runtime": each(STAMP + "stderr F {line}"),
+    "docker": lambda text: "".join(
+        json.dumps({"log": line + "\n", "stream": "stderr"}) + "\n" for line in text.split("\n")
+    ),
+    "array": in_array,
+    "table": each('2026-01-01T00:00:00Z,"{line}"'),
+    "page": lambda text: f"<pre>{html.escape(text)}</pre>\n",
+    "names of nodes": each("node-1: {line}"),
+    "compose": each("worker-0  | {line}"),
+    "line numbers": each("{n}: {line}"),
+    "found by grep": each("logs/run.out:{n}:{line}"),
     "comments": lambda text: "".join(f"# {line}\n" for line in text.split("\n")),
 }  # fmt: skip
 
@@ -86,5 +129,7 @@ def test_a_mishap_changes_no_number(trainer: str, mishap: str):
     for key, values in expected.items():
         np.testing.assert_array_equal(found[key], values, key)
     told = [*mended.repairs, *mended.notes, *mended.column_notes]
-    untold = ("folded", "cut tail")  # Line ends play no part in reading records.
+    # Line ends, and what stands in front of a record, play no part in reading records.
+    untold = ("folded", "cut tail", "kubectl", "container runtime", "table", "page", "compose")
+    untold = (*untold, "names of nodes", "found by grep")
     assert mishap in untold or len(told) > len([*log.repairs, *log.notes, *log.column_notes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -62,6 +63,8 @@ def pair(a: Series | None, b: Series | None) -> Paired:
     if a is None or b is None:
         nothing = np.array([])
         return Paired(nothing, nothing, nothing)
+    if a.has_steps_of(b):
+        return Paired(a.steps, a.values, b.values)
     steps_a, steps_b = a.steps, b.steps
     if np.array_equal(steps_a, steps_b):  # As most pairs are.
         return Paired(steps_a, a.values, b.values)
@@ -70,6 +73,15 @@ def pair(a: Series | None, b: Series | None) -> Paired:
         return Paired(steps_b[in_b], a.values[has], b.values[in_b])
     in_a, has = find(steps_a, steps_b)
     return Paired(steps_a[in_a], a.values[in_a], b.values[has])
+
+
+def pair_pieces(a: Series, b: Series) -> Iterator[Paired]:
+    """Yield what `pair` returns, in pieces: two metrics of one run need not be held whole."""
+    if not a.has_steps_of(b):
+        yield pair(a, b)
+        return
+    for (steps, of_a), (_, of_b) in zip(a.pieces(), b.pieces(), strict=True):
+        yield Paired(steps, of_a, of_b)
 
 
 def parting(paired: Paired) -> Parting | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from axl_exp.compare.align import pair
+from axl_exp.compare.align import pair_pieces
 from axl_exp.compare.load import Run
 from axl_exp.compare.validity import hardware
 from axl_exp.mesh.hardware import CHIPS
@@ -91,19 +91,21 @@ def _perplexity(side: str, run: Run) -> Check | None:
     perplexity = numbers.get("train/perplexity")
     if loss is None or perplexity is None:
         return None
-    paired = pair(loss, perplexity)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        apart = np.abs(np.log(paired.b) - paired.a)
-    known = np.isfinite(apart)
-    if not known.any():
-        return None
     unit = max(run.quanta.get("train/lm_loss", 0.0), run.quanta.get("train/loss", 0.0), 1e-6)
-    bad = np.flatnonzero(known & (apart > unit))
-    told = f"largest difference {np.nanmax(apart[known]):.2g}"
-    if len(bad):
-        told = [f"step {paired.steps[k]} by {apart[k]:.3g}" for k in bad[:_MAX_TOLD]]
-        told = "not so: " + _some(told, of=len(bad))
-    return Check(side, "perplexity is exp(loss)", not len(bad), told)
+    largest, bad, num_bad = -1.0, [], 0
+    for paired in pair_pieces(loss, perplexity):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = np.abs(np.log(paired.b) - paired.a)
+        known = np.isfinite(apart)
+        largest = max(largest, float(apart[known].max(initial=-1.0)))
+        beyond = np.flatnonzero(known & (apart > unit))
+        num_bad += len(beyond)
+        for k in beyond[: _MAX_TOLD - len(bad)]:
+            bad.append(f"step {paired.steps[k]} by {apart[k]:.3g}")
+    if largest < 0:
+        return None
+    told = f"not so: {_some(bad, of=num_bad)}" if bad else f"largest difference {largest:.2g}"
+    return Check(side, "perplexity is exp(loss)", not bad, told)
 
 
 def _first_loss(side: str, run: Run) -> Check | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from axl_exp.compare.load import Run
 from axl_exp.compare.verdict import Better
+from axl_exp.run.metrics_reader import MAX_STEP
 from axl_exp.run.series import find
 
 STEADY = "steady"
@@ -75,11 +76,9 @@ def steady_values(run: Run, key: str, *, window: tuple[int, int] | None = None) 
     series, labels = run.metrics.numbers.get(key), run.metrics.labels.get("time/class")
     if series is None or labels is None:
         return np.array([])
-    steps, steady = series.steps, labels.steps_of(STEADY)
-    if window is not None:
-        steady = steady[slice(*np.searchsorted(steady, (window[0], window[1] + 1)))]
-    index, _ = find(steps, steady)
-    values = series.values[index]
+    first, last = window or (0, MAX_STEP)
+    steps, values = series.within(first, last)
+    values = values[find(steps, labels.steps_of(STEADY, first=first, last=last))[0]]
     return values[np.isfinite(values) & (values > 0)]
 
 

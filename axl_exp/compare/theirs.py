@@ -15,7 +15,6 @@ import numpy as np
 
 from axl_exp.compare.load import Run
 from axl_exp.compare.logs.log import Wait
-from axl_exp.run.series import Series
 
 _SECONDS = "printed/seconds"
 _STALL_RATIO = 3.0  # Against the median of the printed seconds.
@@ -101,16 +100,15 @@ def _last(key: str) -> Callable[[Run], float | None]:
 
 def _average_seconds(run: Run) -> float | None:
     seconds = _after_first(run)
-    return float(seconds.values.mean()) if seconds is not None else None
+    return float(seconds.mean()) if len(seconds) else None
 
 
-def _after_first(run: Run) -> Series | None:
-    """Return the printed seconds without step 0; None where there are none."""
+def _after_first(run: Run) -> np.ndarray:
+    """Return the printed seconds without step 0."""
     series = run.metrics.numbers.get(_SECONDS)
-    if series is None:
-        return None
-    is_later = (series.steps > 0) & np.isfinite(series.values)
-    return Series(series.steps[is_later], series.values[is_later]) if is_later.any() else None
+    pieces = [] if series is None else series.pieces()
+    later = [values[(steps > 0) & np.isfinite(values)] for steps, values in pieces]
+    return np.concatenate([np.array([]), *later])
 
 
 def _memory_percent(run: Run) -> float | None:
@@ -140,17 +138,25 @@ _FIGURES: tuple[tuple[str, str, Callable[[Run], float | str | None]], ...] = (
 
 def _average_told(a: Run, b: Run) -> str:
     """Return which steps make the difference of the averages."""
-    seconds_a, seconds_b = _after_first(a), _after_first(b)
-    if seconds_a is None or seconds_b is None:
+    sides = [run.metrics.numbers.get(_SECONDS) for run in (a, b)]
+    series = [s for s in sides if s is not None]
+    seconds = [_after_first(run) for run in (a, b)]
+    counts = [len(values) for values in seconds]
+    if not all(counts):
         return ""
-    sides = (seconds_a, seconds_b)
-    total = float(seconds_b.values.mean() - seconds_a.values.mean())
-    usual = float(np.median(np.concatenate([s.values for s in sides])))
-    long = np.union1d(*(s.steps[s.values > _STALL_RATIO * usual] for s in sides))
+    total = float(seconds[1].mean() - seconds[0].mean())
+    usual = float(np.median(np.concatenate(seconds), overwrite_input=True))
+    del seconds
+    above = [
+        steps[(steps > 0) & np.isfinite(values) & (values > _STALL_RATIO * usual)]
+        for s in series
+        for steps, values in s.pieces()
+    ]
+    long = np.unique(np.concatenate(above))
     if not len(long) or not total:
         return ""
-    at = [s.at(long) for s in sides]
-    parts = [np.nan_to_num(values) / len(s) for s, values in zip(sides, at, strict=True)]
+    at = [s.at(long) for s in series]
+    parts = [np.nan_to_num(values) / num for values, num in zip(at, counts, strict=True)]
     change = parts[1] - parts[0]
     largest = np.argsort(-np.abs(change), kind="stable")[:_MAX_TOLD]
     told = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_PIECE = 1 << 16  # Rows: 512 KiB of float64, which stay in the cache while they are packed.
+PIECE = 1 << 16  # Rows: 512 KiB of float64, which stay in the cache while they are packed.
 _MAX_DECIMALS = 9  # 10^22 is the last power of ten that is exact; clocks print six.
 _MAX_CODE = 2.0**53
 _SAMPLE = 16
@@ -27,7 +27,7 @@ class Packed:
         """Begin with `values`, or empty."""
         self.dtype = np.dtype(dtype if values is None else values.dtype)
         self._pieces: list[_Piece | np.ndarray] = []
-        self._open: list[np.ndarray] = []  # Not packed yet: fewer than _PIECE rows.
+        self._open: list[np.ndarray] = []  # Not packed yet: fewer than PIECE rows.
         self._num_open = self._num_packed = 0
         if values is not None:
             self.extend(values)
@@ -37,28 +37,28 @@ class Packed:
 
     def extend(self, values: np.ndarray) -> None:
         """Append values; what is kept of them is a copy."""
-        if self.dtype != values.dtype:
+        if not np.can_cast(values.dtype, self.dtype):
             raise TypeError(f"a column of {self.dtype} takes no {values.dtype}")
-        for start in range(0, len(values), _PIECE):
-            part = values[start : start + _PIECE]
-            self._open.append(part.copy())
+        for start in range(0, len(values), PIECE):
+            part = values[start : start + PIECE]
+            self._open.append(part.astype(self.dtype))
             self._num_open += len(part)
-            if self._num_open >= _PIECE:
+            if self._num_open >= PIECE:
                 self._pack()
 
     def _pack(self) -> None:
         values = np.concatenate(self._open)
-        for start in range(0, len(values), _PIECE):
-            part = values[start : start + _PIECE]
-            self._pieces.append(_pack_floats(part) if part.dtype.kind == "f" else _pack_ints(part))
-        self._num_packed += self._num_open
-        self._open, self._num_open = [], 0
+        part, rest = values[:PIECE], values[PIECE:].copy()
+        self._pieces.append(_pack_floats(part) if part.dtype.kind == "f" else _pack_ints(part))
+        self._num_packed += PIECE
+        self._open, self._num_open = [rest], len(rest)
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """Yield the column in pieces, in order; none may be written to."""
+        """Yield the column in pieces of PIECE rows and a rest; none may be written to."""
         for piece in self._pieces:
             yield piece if isinstance(piece, np.ndarray) else piece.unpack(self.dtype)
-        yield from self._open
+        if self._num_open:
+            yield np.concatenate(self._open)
 
     def unpack(self) -> np.ndarray:
         """Return the whole column, eight bytes a row."""

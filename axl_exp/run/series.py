@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from axl_exp.run.packed import PIECE
 
 
 class Column(Protocol):
@@ -17,12 +19,16 @@ class Column(Protocol):
         """Return them as an array."""
         ...
 
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Yield them in arrays of PIECE rows and a rest."""
+        ...
+
 
 class Series:
     """One metric over steps: int64, ascending, each at most once; and as many float64.
 
     A column that is kept packed is unpacked whenever `steps` or `values` is read: read it once, not
-    once a row.
+    once a row, or in pieces.
     """
 
     def __init__(self, steps: np.ndarray | Column, values: np.ndarray | Column):
@@ -41,6 +47,18 @@ class Series:
     def values(self) -> np.ndarray:
         """The value at each step, float64."""
         return _array(self._values)
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield steps and values in pieces: less memory than both have whole."""
+        return zip(_pieces(self._steps), _pieces(self._values), strict=True)
+
+    def within(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps from `first` to `last`, both included, and their values."""
+        return _within(self.pieces(), first, last)
+
+    def has_steps_of(self, other: Series) -> bool:
+        """Return whether the two are known to be of the same steps, without reading them."""
+        return self._steps is other._steps
 
     def at(self, steps: np.ndarray | Sequence[int]) -> np.ndarray:
         """Return the values at `steps`; NaN where there is none."""
@@ -90,12 +108,13 @@ class Labels:
         """The text of each step: str objects."""
         return np.array(self._names, dtype=object)[self.codes]
 
-    def steps_of(self, name: str) -> np.ndarray:
-        """Return the steps that have this label."""
-        return self.steps[self.codes == self._names.index(name)] if name in self._names else _NONE
-
-
-_NONE = np.array([], dtype=np.int64)
+    def steps_of(self, name: str, *, first: int = 0, last: int = 2**63 - 1) -> np.ndarray:
+        """Return the steps that have this label, from `first` to `last`, both included."""
+        if name not in self._names:
+            return np.array([], dtype=np.int64)
+        code = self._names.index(name)
+        pieces = zip(_pieces(self._steps), _pieces(self._codes), strict=True)
+        return _within(((s[c == code], c[c == code]) for s, c in pieces), first, last)[0]
 
 
 def find(steps: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,3 +130,22 @@ def find(steps: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _array(values: np.ndarray | Column) -> np.ndarray:
     return values if isinstance(values, np.ndarray) else values.unpack()
+
+
+def _pieces(values: np.ndarray | Column) -> Iterator[np.ndarray]:
+    if not isinstance(values, np.ndarray):
+        return values.pieces()
+    return (values[start : start + PIECE] for start in range(0, len(values), PIECE))
+
+
+def _within(
+    pieces: Iterable[tuple[np.ndarray, np.ndarray]], first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = [np.array([], dtype=np.int64)], [np.array([])]
+    for of_steps, of_values in pieces:
+        low = np.searchsorted(of_steps, first)
+        high = np.searchsorted(of_steps, last, side="right")
+        if low < high:
+            steps.append(of_steps[low:high])
+            values.append(of_values[low:high])
+    return np.concatenate(steps), np.concatenate(values)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from axl_exp.compare.align import pair
+from axl_exp.compare.align import pair_pieces
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.order import Ordered, order, series
 from axl_exp.compare.logs.step_time import CLASSES, STEADY, StepTimes, step_times
@@ -20,19 +21,17 @@ from axl_exp.run.series import Labels, Series
 # What is a peak, of all that logs say of memory.
 _PEAKS = ("total memory size", "total estimated memory size", "max allocated", "max reserved")
 _PATH_KEY = re.compile(r"[A-Za-z_]\w*")
-_AT_ONCE = 1 << 16  # Rows: what is made of them stays small.
 
 
 def metrics_of(log: Log) -> Metrics:
     """Return the columns of a log under our names; what was chosen stands in its `column_notes`."""
     ordered = order(log.rows)
-    times = step_times(log, ordered)
     metrics = Metrics(log.path, num_records=len(log.rows))
     metrics.numbers.update(series(log.rows, ordered))
     log.column_notes = list(ordered.notes)
     evals = order(log.evals)
     metrics.numbers.update(series(log.evals, evals))
-    _add_times(metrics, log, ordered, times)
+    _add_times(metrics, log, ordered, step_times(log, ordered))
     metrics.numbers = {
         key: metrics.numbers[key] for key in sorted(metrics.numbers) if not key.startswith("mark/")
     }
@@ -40,20 +39,24 @@ def metrics_of(log: Log) -> Metrics:
 
 
 def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -> None:
-    known = np.isfinite(times.seconds)
+    seconds = times.seconds
+    known = np.isfinite(seconds)
     if not known.any():
         return
-    every = log.rows.steps[ordered.rows]
-    steps = Packed(every)
-    seconds = Packed(times.seconds[known])
-    metrics.numbers["perf/step_seconds"] = Series(Packed(every[known]), seconds)
-    metrics.labels["time/class"] = Labels(steps, Packed(times.classes.astype(np.int64)), CLASSES)
+    steps = log.rows.packed_steps
+    if not isinstance(ordered.rows, slice):
+        steps = Packed(steps.unpack()[ordered.rows])
+    known_steps = steps if known.all() else _chosen(steps, known)
+    metrics.numbers["perf/step_seconds"] = Series(known_steps, Packed(seconds[known]))
+    codes = Packed(dtype=np.int64)
+    codes.extend(times.classes)
+    metrics.labels["time/class"] = Labels(steps, codes, CLASSES)
     for what, key in (
         ("previous save", "time/previous_save_seconds"),
         ("blocking save", "time/blocking_save_seconds"),
     ):
         if what in times.waits:
-            waited = np.zeros(len(every))
+            waited = np.zeros(len(steps))
             waited[times.waits[what].rows] = times.waits[what].seconds
             metrics.numbers[key] = Series(steps, Packed(waited))
     log.column_notes.append(f"step times: {times.told}")
@@ -63,8 +66,8 @@ def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -
         log.column_notes.append("tokens/s are those of one device")
         return
     num_devices = log.facts.get("hardware", {}).get("device_count")
-    is_good = known & (times.seconds > 0) & (times.classes == CLASSES.index(STEADY))
-    good_steps, good_seconds = Packed(every[is_good]), Packed(times.seconds[is_good])
+    is_good = known & (seconds > 0) & (times.classes == CLASSES.index(STEADY))
+    good_steps, good_seconds = _chosen(steps, is_good), Packed(seconds[is_good])
     for rate, key, factor in (
         ("printed/tokens_per_second_per_device", "perf/tokens_per_second", num_devices),
         ("printed/tflops_per_device", "perf/tflops_per_device", 1),
@@ -76,6 +79,15 @@ def _add_times(metrics: Metrics, log: Log, ordered: Ordered, times: StepTimes) -
             metrics.numbers[key] = Series(good_steps, _Rates(work, good_seconds))
             if is_tokens:
                 log.facts["tokens_per_step"] = work
+
+
+def _chosen(column: Packed, mask: np.ndarray) -> Packed:
+    """Return the rows of a column that `mask` chooses."""
+    chosen, start = Packed(dtype=column.dtype.type), 0
+    for piece in column.pieces():
+        chosen.extend(piece[mask[start : start + len(piece)]])
+        start += len(piece)
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,9 @@ class _Rates:
     def unpack(self) -> np.ndarray:
         return self.work / self.seconds.unpack()
 
+    def pieces(self) -> Iterator[np.ndarray]:
+        return (self.work / piece for piece in self.seconds.pieces())
+
 
 def work_per_step(metrics: Metrics, rate: str) -> float:
     """Return what one step holds: a printed rate times the printed seconds, 0 where untold.
@@ -100,19 +115,16 @@ def work_per_step(metrics: Metrics, rate: str) -> float:
     rates, seconds = metrics.numbers.get(rate), metrics.numbers.get("printed/seconds")
     if rates is None or seconds is None:
         return 0.0
-    paired = pair(rates, seconds)
     least_error, told = float("inf"), 0.0
-    for start in range(0, len(paired), _AT_ONCE):
-        rate_of, seconds_of = (x[start : start + _AT_ONCE] for x in (paired.a, paired.b))
+    for paired in pair_pieces(rates, seconds):
         with np.errstate(invalid="ignore", divide="ignore"):
-            work = rate_of * seconds_of
+            work = paired.a * paired.b
             # A stall of minutes leaves few digits in the rate, a drain of milliseconds few in the
             # seconds.
-            error = 0.0005 / seconds_of + 0.0005 / rate_of
+            error = 0.0005 / paired.b + 0.0005 / paired.a
         error[~(np.isfinite(work) & (work > 0))] = np.inf
-        best = int(np.argmin(error))
-        if error[best] < least_error:
-            least_error, told = float(error[best]), float(work[best])
+        if len(error) and (best := error.min()) < least_error:
+            least_error, told = float(best), float(work[np.argmin(error)])
     return told
 
 

@@ -6,9 +6,11 @@ import re
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import absl_clock
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "AXLearn"
 # Values are printed as numbers, arrays of one number, or summaries that hold one.
@@ -35,6 +37,7 @@ STEP = Dialect(
         "perplexity": Name("train/perplexity"),
     },
     prefix="axlearn",
+    needles=(b"step",),
     clock=absl_clock,
 )
 _PROCESS = re.compile(rb"process\s+(?P<n>\d{1,18})\s+step\s+\d+\]")

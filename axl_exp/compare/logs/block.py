@@ -30,6 +30,16 @@ class Block:
     def _line_ends(self) -> np.ndarray:
         return np.flatnonzero(np.frombuffer(self.text, dtype=np.uint8) == 10)
 
+    @property
+    def num_line_ends(self) -> int:
+        """How many line ends it has."""
+        return len(self._line_ends)
+
+    @cached_property
+    def num_lines(self) -> int:
+        """How many lines it has; what stands behind the last line end is one."""
+        return len(self.line_spans()[0])
+
     def line_spans(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where each line starts and ends, without its line end."""
         ends = self._line_ends

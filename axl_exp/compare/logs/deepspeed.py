@@ -9,9 +9,11 @@ import re
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import line_clock
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "DeepSpeed"
 STEP = Dialect(
@@ -40,6 +42,7 @@ STEP = Dialect(
         "MaxMemAllocated": Name("perf/peak_memory_gib"),
     },
     prefix="deepspeed",
+    needles=(b"step=", b"steps:"),
     clock=line_clock,
 )
 _OVERFLOW = re.compile(

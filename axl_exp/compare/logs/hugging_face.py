@@ -11,9 +11,10 @@ import re
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import line_clock
-from axl_exp.compare.logs.dialect import MAX_STEP, Dialect, Name, RowsBuilder
+from axl_exp.compare.logs.dialect import MAX_STEP, Dialect, Name
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER, quantum, read_number
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "Hugging Face Trainer"
 _QUOTE = rb"(?:\\{0,2}['\"])"  # A dict inside a JSON string has its quotes escaped.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from axl_exp.compare.logs.block import Block
-from axl_exp.compare.logs.clock import DAYS_BEFORE_MONTH, absl_clock
-from axl_exp.compare.logs.columns import read_columns
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.clock import absl_clock
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log, Memory, Wait
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "MaxText"
 _GIB = 2**30  # What it prints as GB: a v6e of 32 GiB shows 31.25 of them.
@@ -50,6 +49,7 @@ TRAIN = Dialect(
         "live slice count": Name("maxtext/live_slice_count"),
     },
     prefix="maxtext",
+    needles=(b" step: ",),
     clock=absl_clock,
 )
 EVAL = Dialect(
@@ -148,18 +148,15 @@ class MaxTextReader:
     def __init__(self, log: Log):
         self._log = log
         self._rows, self._evals = RowsBuilder(), RowsBuilder()
-        self._shape: re.Pattern[bytes] | None = None
-        self._shape_names: list[str] = []
         self._memory_label = ""
         self._save_step: int | None = None
         self._processes: set[int] = set()
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans of the step records in it."""
-        spans = self._read_columns(block)
-        if spans is None:
-            spans = read_records(block, TRAIN, rows=self._rows)
-            self._learn_shape(block.text, spans)
+        spans = read_records(block, TRAIN, rows=self._rows)
+        if spans == [(0, len(block.text))]:
+            return spans
         spans = [*spans, *read_records(block, EVAL, rows=self._evals)]
         self._read_waits(block)
         self._read_memory(block)
@@ -173,61 +170,6 @@ class MaxTextReader:
         log.rows, log.evals = self._rows.finish(), self._evals.finish()
         if len(self._processes) == 1:
             log.facts["process_index"] = min(self._processes)
-
-    def _learn_shape(self, text: bytes, spans: list[tuple[int, int]]) -> None:
-        """Learn the last record's shape: a run prints one, so blocks can be read in columns."""
-        if not spans:
-            return
-        start, end = spans[-1]
-        fields = re.split(rb", ", text[start:end])
-        names = [re.split(rb": ", field)[0] for field in fields]
-        if len(set(names)) != len(names) or any(b": " not in field for field in fields):
-            return
-        values = [rb"(\d+)"] + [rb"(-?\d+\.?\d*)"] * (len(names) - 1)
-        body = b", ".join(
-            re.escape(name) + b": " + value for name, value in zip(names, values, strict=True)
-        )
-        if re.search(rb"\d", b"".join(names)):
-            return  # Digits of a name may not be taken for those of a number.
-        prefix = rb"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d\.\d{6}) +(\d+) [^\]\n]{1,80}\] "
-        self._shape = re.compile(prefix + body + rb"\s*")
-        self._shape_names = [TRAIN.name(name).key for name in names[1:]]
-
-    def _read_columns(self, block: Block) -> list[tuple[int, int]] | None:
-        """Read a block whose records all have the shape learned; None where one has not."""
-        num_anchors = block.text.count(_STEP_NEEDLE)
-        if num_anchors == 0 and _PROFILE_NEEDLE not in block.text:
-            return []
-        if self._shape is None or block.labels or num_anchors < _MIN_COLUMN:
-            return None
-        starts, ends = block.line_spans()
-        if num_anchors != len(starts):
-            offsets = np.fromiter(block.find_all(_STEP_NEEDLE), np.int64, num_anchors)
-            index = np.searchsorted(ends, offsets)
-            starts, ends = starts[index], ends[index]
-        found = read_columns(block.text, starts=starts, ends=ends, pattern=self._shape)
-        if found is None or _PROFILE_NEEDLE in block.text:
-            return None
-        month, day, hour, minute, second, threads, steps, *values = found.numbers
-        if len(np.unique(threads)) > 1:
-            return None
-        every = np.arange(len(steps))
-        columns = {
-            name: (every, column) for name, column in zip(self._shape_names, values, strict=True)
-        }
-        for name, decimals in zip(self._shape_names, found.decimals[-len(values) :], strict=True):
-            unit = 10.0**-decimals if decimals else 0.0
-            self._rows.quanta[name] = max(self._rows.quanta.get(name, 0.0), unit)
-        days = np.array(DAYS_BEFORE_MONTH)[np.minimum(month, 12).astype(int)] + day
-        self._rows.add_many(
-            steps.astype(np.int64),
-            lines=block.lines(starts),
-            times=86400.0 * days + 3600 * hour + 60 * minute + second,
-            sources=[str(int(threads[0]))],
-            source_of=np.zeros(len(steps), dtype=np.int64),
-            columns=columns,
-        )
-        return list(zip(starts.tolist(), ends.tolist(), strict=True)) if block.is_first else []
 
     def _read_waits(self, block: Block) -> None:
         found = []
@@ -331,9 +273,6 @@ class MaxTextReader:
                 )
 
 
-_MIN_COLUMN = 16
-_STEP_NEEDLE = b"completed step: "
-_PROFILE_NEEDLE = b"deactivation step: "
 _FACTS_BYTES = 1 << 24
 
 

@@ -11,10 +11,12 @@ import re
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import stamp_clock
 from axl_exp.compare.logs.deepspeed import count_overflows, overflow_note, read_times
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log, Memory
 from axl_exp.compare.logs.megatron_size import check_parameters
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "Megatron-LM"
 # Between two bars: a number under its name, with what a fork adds to it (a unit, a mean over the
@@ -90,6 +92,7 @@ ITERATION = Dialect(
         "memory_total_gib": Name("perf/memory_total_gib"),
     },
     prefix="megatron",
+    needles=(b"iteration",),
     clock=stamp_clock,
     # GPT-NeoX tells its speed in front of the record, Megatron-Bridge on a line of its own.
     before=re.compile(

@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import line_clock
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "NeMo"
 _GIB = 2.0**30

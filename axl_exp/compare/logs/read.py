@@ -15,7 +15,7 @@ import numpy as np
 from axl_exp.compare.logs.axlearn import AxlearnReader
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.deepspeed import DeepSpeedReader
-from axl_exp.compare.logs.dialect import Dialect, RowsBuilder
+from axl_exp.compare.logs.dialect import Dialect
 from axl_exp.compare.logs.hugging_face import HuggingFaceReader
 from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.maxtext import MaxTextReader
@@ -23,6 +23,7 @@ from axl_exp.compare.logs.megatron import MegatronReader
 from axl_exp.compare.logs.mend import Mended, mend
 from axl_exp.compare.logs.nemo import NemoReader
 from axl_exp.compare.logs.numbers import NUMBER
+from axl_exp.compare.logs.rows import RowsBuilder
 from axl_exp.compare.logs.torchtitan import TorchtitanReader
 from axl_exp.report.text import one_line, shorten
 
@@ -146,7 +147,7 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
     num_bytes, num_zeros, is_first = 0, 0, True
     for mended, is_last in blocks:
         num_bytes += len(mended.text)
-        num_zeros += mended.text.count(b"\0")
+        num_zeros += mended.text.count(b"\0") if b"\0" in mended.text else 0
         if 50 * num_zeros > num_bytes:
             raise LogError(f"{path} is binary, not a log: {num_zeros:,} zero bytes.")
         repairs += mended.repairs
@@ -159,7 +160,7 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
                 _find_failure(block, log)
             if is_first:
                 _find_not_understood(block, log, spans, reader.understood)
-        first_line += mended.text.count(b"\n")
+        first_line += block.num_line_ends
         is_first = reader is None
     if reader is None:
         raise LogError(

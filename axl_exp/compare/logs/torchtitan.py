@@ -6,9 +6,11 @@ import re
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import line_clock
-from axl_exp.compare.logs.dialect import Dialect, Name, RowsBuilder, read_records
+from axl_exp.compare.logs.dialect import Dialect, Name
 from axl_exp.compare.logs.log import Log, Memory, Wait
 from axl_exp.compare.logs.numbers import NUMBER, read_number
+from axl_exp.compare.logs.records import read_records
+from axl_exp.compare.logs.rows import RowsBuilder
 
 FORMAT = "torchtitan"
 _GIB = 2**30
@@ -48,6 +50,7 @@ STEP = Dialect(
     field=_FIELD,
     names=_NAMES,
     prefix="torchtitan",
+    needles=(b"step:",),
     clock=line_clock,
 )
 VALIDATE = Dialect(

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.clock import is_moment, seconds_of
-from axl_exp.compare.logs.dialect import Dialect, Record, find_records, numbers_of
+from axl_exp.compare.logs.dialect import WINDOW, Dialect, Record, find_records, numbers_of
 from axl_exp.compare.logs.numbers import quantum, read_number
 from axl_exp.compare.logs.rows import RowsBuilder
 
@@ -53,7 +53,7 @@ def read_columns(
     numbers = block.lines(starts)
     try:
         _fill(table, block, dialects, starts, ends)
-        _check_ends(table, block, dialects, numbers)
+        _check_neighbours(table, block, dialects, starts, ends)
     except _NoLayoutError:
         return None
     if block.labels:
@@ -89,7 +89,8 @@ def _fill(
 ) -> None:
     lengths = ends - starts
     num_layouts = num_read = 0
-    for length in np.unique(lengths).tolist():
+    found, counts = np.unique(lengths, return_counts=True)
+    for length in found[np.argsort(-counts)].tolist():  # What there is most of tells the average.
         left = np.flatnonzero(lengths == length)
         lines = _gather(block.text, starts[left], length)
         while len(left):
@@ -117,14 +118,24 @@ def _gather(text: bytes, starts: np.ndarray, length: int) -> np.ndarray:
     return windows[starts]
 
 
-def _check_ends(
-    table: _Table, block: Block, dialects: Sequence[Dialect], lines: np.ndarray
+def _check_neighbours(
+    table: _Table,
+    block: Block,
+    dialects: Sequence[Dialect],
+    starts: np.ndarray,
+    ends: np.ndarray,
 ) -> None:
-    """Raise where the line behind a record, which holds none itself, goes on with it."""
-    is_last = np.append(np.diff(lines) > 1, True)
-    for end in table.ends[table.is_told & is_last].tolist():
-        if any(dialect.field.match(block.text, end) for dialect in dialects):
+    """Raise where a record begins on one line and goes on with the next one."""
+    text, told = block.text, table.is_told
+    is_last = np.append(starts[1:] > ends[:-1] + 1, True)  # The next line holds no record.
+    for end in table.ends[told & is_last].tolist():
+        if any(dialect.field.match(text, end) for dialect in dialects):
             raise _NoLayoutError
+    for start, end in zip(starts[~told].tolist(), ends[~told].tolist(), strict=True):
+        for dialect in dialects:
+            for anchor in dialect.anchor.finditer(text, max(0, start - WINDOW), end + WINDOW):
+                if anchor.start() < end and anchor.end() > start:
+                    raise _NoLayoutError
 
 
 @dataclass(frozen=True)
@@ -338,7 +349,10 @@ class _Table:
     def add_to(self, rows: RowsBuilder, *, lines: np.ndarray) -> None:
         """Add the records, which stand on `lines`."""
         told = np.flatnonzero(self.is_told)
-        used, source_of = np.unique(self.source_of[told], return_inverse=True)
+        used, first, source_of = np.unique(
+            self.source_of[told], return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)  # As if they had been added one by one.
         names = list(self.sources)
         columns = {}
         for name, (has, values) in self.columns.items():
@@ -348,8 +362,8 @@ class _Table:
             self.steps[told],
             lines=lines[told],
             times=self.times[told],
-            sources=[names[code] for code in used],
-            source_of=source_of,
+            sources=[names[code] for code in used[order]],
+            source_of=np.argsort(order)[source_of],
             columns=columns,
         )
         for name, unit in self.units:

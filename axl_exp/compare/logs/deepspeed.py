@@ -42,7 +42,7 @@ STEP = Dialect(
         "MaxMemAllocated": Name("perf/peak_memory_gib"),
     },
     prefix="deepspeed",
-    needles=(b"step=", b"steps:"),
+    needles=(b"step=", b"steps:", b"SamplesPerSec"),
     clock=line_clock,
 )
 _OVERFLOW = re.compile(

@@ -74,7 +74,7 @@ class Dialect:
 
 
 # How far before a record its timestamp, and what belongs to it, may stand.
-_WINDOW = 200
+WINDOW = 200
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def find_records(
             position = field.end()
         if not fields:
             continue
-        begin, window = anchor.start(), max(0, anchor.start() - _WINDOW)
+        begin, window = anchor.start(), max(0, anchor.start() - WINDOW)
         if dialect.before is not None:
             early = dialect.before.search(text, window, begin)
             if early is not None:

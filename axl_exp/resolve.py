@@ -26,8 +26,10 @@ from axl_exp.config.path import parse_path
 from axl_exp.config.text import flatten
 from axl_exp.errors import UserError
 from axl_exp.mesh import (
+    BadMeshRuleError,
     HardwareSelector,
     MeshRule,
+    MeshShapeError,
     apply_rule,
     axis_sizes,
     describe_mesh_shape,
@@ -115,7 +117,7 @@ def resolve(
         rule = rule or select_rule(
             load_mesh_rules(module=module), selector=str(hardware), config=named.name
         )
-        cfg = _infer(apply_rule(rule, cfg, hardware=hardware), hardware)
+        cfg = _by_rule(cfg, rule, hardware)
         changes = tuple(diff(flatten(named.config), flatten(cfg)))
     if adapt is not None:
         cfg = adapt(cfg)
@@ -145,6 +147,14 @@ def _check_range(path: str, value: Any) -> None:
     for pattern, least, most, words in _RANGES:
         if pattern.fullmatch(name) and not least <= value <= most:
             raise RangeError(f"{path} is {value}: it must be {words}.")
+
+
+def _by_rule(cfg: Any, rule: MeshRule, hardware: HardwareSelector) -> Any:
+    cfg = apply_rule(rule, cfg, hardware=hardware)
+    try:
+        return _infer(cfg, hardware)
+    except MeshShapeError as error:
+        raise BadMeshRuleError(f"The mesh rule at {rule.defined_at}: {error}") from error
 
 
 def _infer(cfg: Any, hardware: HardwareSelector) -> Any:

@@ -30,7 +30,10 @@ class DryRun:
     @property
     def fits(self) -> bool:
         """The compiler's verdict where there is one, else the plan's."""
-        return self.plan.memory.fits if self.compiled is None else self.compiled.fits
+        planned, compiled = self.plan.memory, self.compiled
+        if compiled is None:
+            return planned.fits
+        return compiled.fits and planned.host_holds(compiled.memory.host_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Return this as plain JSON values."""

@@ -39,11 +39,18 @@ class MemoryPlan:
     """In the host's memory: what a rule offloads."""
     available_bytes: int | None
     """What a program may use of the device; None for a CPU."""
+    host_available_bytes: int | None
+    """What a device's part of the host's memory holds; None for a CPU."""
 
     @property
     def fits(self) -> bool:
-        """Whether it is there."""
-        return self.available_bytes is None or self.total_bytes <= self.available_bytes
+        """Whether it is there, on the device and on the host."""
+        on_device = self.available_bytes is None or self.total_bytes <= self.available_bytes
+        return on_device and self.host_holds(self.host_bytes)
+
+    def host_holds(self, num_bytes: int) -> bool:
+        """Return whether the host has room for `num_bytes` of each device."""
+        return self.host_available_bytes is None or num_bytes <= self.host_available_bytes
 
     @property
     def headroom_bytes(self) -> int | None:

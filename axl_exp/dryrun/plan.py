@@ -16,6 +16,7 @@ from axl_exp.dryrun.facts import (
     Roofline,
     Spec,
 )
+from axl_exp.dryrun.kept_names import check_kept_names
 from axl_exp.dryrun.layout import Mesh, whole
 from axl_exp.dryrun.links import Network
 from axl_exp.dryrun.trace import TracedStep, trace_step
@@ -36,6 +37,7 @@ def plan_dry_run(resolved: Resolved) -> PlanFacts:
     cfg, hardware = resolved.config, resolved.hardware
     assert hardware is not None
     traced = trace_step(cfg, hardware)
+    check_kept_names(cfg, traced.program)
     mesh = Mesh(traced.mesh_sizes)
     found = _follow(traced, mesh)
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
@@ -118,6 +120,7 @@ def _memory(traced: TracedStep, found: Walk, mesh: Mesh, resolved: Resolved) -> 
         total_bytes=params_bytes + opt_state_bytes + found.peak_bytes,
         host_bytes=found.host_bytes + sum(map(_leaf_bytes, on_host)),
         available_bytes=chip.usable_hbm_bytes if chip else None,
+        host_available_bytes=chip.usable_host_bytes if chip else None,
     )
 
 

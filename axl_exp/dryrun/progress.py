@@ -26,7 +26,7 @@ class SweepProgress:
             disable=not sys.stderr.isatty(),
         )
         self._what = ""
-        self._task = self._bar.add_task("", total=total)
+        self._task = self._bar.add_task("", total=total, visible=total > 0)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -48,6 +48,12 @@ class SweepProgress:
     def stage(self, stage: str, seconds: float) -> None:
         """Show where the compiler is."""
         self._bar.update(self._task, description=f"{self._what}: {stage}, {seconds:.0f} s")
+
+    def at(self, done: int, total: int, what: str) -> None:
+        """Show that so many of so many are done, whatever was known before."""
+        self._bar.update(
+            self._task, completed=done, total=total, description=what, visible=total > 0
+        )
 
     def expect(self, more: int) -> None:
         """So many more are to be done than was known."""

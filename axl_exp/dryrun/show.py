@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from axl_exp.dryrun.dry_run import DryRun
-from axl_exp.dryrun.facts import ParamLayout, PlanFacts
+from axl_exp.dryrun.facts import MemoryPlan, ParamLayout, PlanFacts
 from axl_exp.dryrun.section import Section
 from axl_exp.dryrun.show_compiled import (
     compiled_cells,
@@ -35,17 +35,32 @@ def sections_of(run: DryRun) -> list[Section]:
 
 def verdict(run: DryRun) -> str:
     """Return one line: whether it fits, and with how much to spare."""
-    if run.compiled is not None:
-        return compiled_verdict(run.compiled.memory, planned=run.plan.memory.total_bytes)
     memory = run.plan.memory
+    if run.compiled is not None:
+        host_bytes = run.compiled.memory.host_bytes
+        if run.compiled.fits and not memory.host_holds(host_bytes):
+            return f"does not fit: {_on_host(memory, host_bytes)}, says the compiler"
+        return compiled_verdict(run.compiled.memory, planned=memory.total_bytes)
     needs = format_bytes(memory.total_bytes)
     if memory.available_bytes is None:
         return f"needs {needs} per device, by plan"
     of = f"{needs} of {format_bytes(memory.available_bytes)} per device"
     if not memory.fits:
-        return f"does not fit: {of}, by plan"
+        is_host = memory.total_bytes <= memory.available_bytes
+        what = _on_host(memory, memory.host_bytes) if is_host else of
+        return f"does not fit: {what}, by plan"
     spare = 100 * (1 - memory.total_bytes / memory.available_bytes)
     return f"fits: {of}, {spare:.0f} % to spare, by plan"
+
+
+def _on_host(memory: MemoryPlan, num_bytes: int) -> str:
+    return f"{_of_host(memory, num_bytes)} per device in the memory of the host"
+
+
+def _of_host(memory: MemoryPlan, num_bytes: int) -> str:
+    available = memory.host_available_bytes
+    of = f" of {format_bytes(available)}" if available is not None else ""
+    return format_bytes(num_bytes) + of
 
 
 def _facts(run: DryRun) -> Iterator[tuple[str, str]]:
@@ -103,9 +118,9 @@ def _memory_section(plan: PlanFacts) -> Section:
         ("at work", memory.working_bytes),
         ("together", memory.total_bytes),
     ]
-    if memory.host_bytes:
-        parts.append(("in the memory of the host", memory.host_bytes))
     rows = [(name, format_bytes(size)) for name, size in parts]
+    if memory.host_bytes:
+        rows.append(("in the memory of the host", _of_host(memory, memory.host_bytes)))
     rows += [(f"  {what}", format_bytes(size)) for what, size in plan.largest]
     headers = ("memory at its fullest, and the largest arrays there", "per device")
     return Section("", headers, rows, right=(1,))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from axl_exp.config import Override
 from axl_exp.dryrun.dry_run import DryRun, Level, dry_run
+from axl_exp.dryrun.workers import map_in_processes
 from axl_exp.errors import UserError
 from axl_exp.mesh import MeshRule, select_rule
 from axl_exp.registry import list_configs, load_mesh_rules
@@ -94,11 +96,33 @@ def sweep(
     say: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Iterator[Row]:
-    """Yield the row of every pair; what is wrong with one does not stop the others."""
+    """Yield the row of every pair; what is wrong with one does not stop the others.
+
+    Plans are made in as many processes as there are cores, compiled programs one after the other:
+    a compiler takes all cores by itself.
+    """
+    make = functools.partial(_row, overrides=tuple(overrides), module=module)
+    if level == "plan":
+        for (name, selector), row in zip(pairs, map_in_processes(make, pairs), strict=True):
+            say(f"{name} on {selector}")
+            yield row
+        return
     for name, selector in pairs:
         say(f"{name} on {selector}")
-        try:
-            resolved = resolve(name, selector=selector, overrides=overrides, module=module)
-            yield Row(name, selector, dry_run(resolved, level=level, progress=progress))
-        except UserError as error:
-            yield Row(name, selector, None, str(error))
+        yield make((name, selector), level=level, progress=progress)
+
+
+def _row(
+    pair: tuple[str, str],
+    *,
+    overrides: Sequence[Override],
+    module: str | None,
+    level: Level = "plan",
+    progress: Callable[[str, float], None] | None = None,
+) -> Row:
+    name, selector = pair
+    try:
+        resolved = resolve(name, selector=selector, overrides=overrides, module=module)
+        return Row(name, selector, dry_run(resolved, level=level, progress=progress))
+    except UserError as error:
+        return Row(name, selector, None, str(error))

@@ -13,7 +13,8 @@ from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
 from axl_exp.dryrun.program import Program, read_program
 from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector, axis_sizes
-from axl_exp.model import FlopsPerToken, flops_per_token
+from axl_exp.model import FlopsPerToken
+from axl_exp.model.flops import model_flops_per_token
 from axl_exp.model.sharding import check_divides, partition_spec
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state
 from axl_exp.train.step import make_train_step
@@ -85,6 +86,6 @@ def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
         batch_spec=spec,
         num_batch_leaves=len(BATCH_KEYS),
         model=model,
-        flops_per_token=flops_per_token(cfg.model, sequence_length=positions),
+        flops_per_token=model_flops_per_token(model.abstract, sequence_length=positions),
         mesh_sizes={axis: size for axis, size in mesh.shape.items() if size > 1},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from axl_exp.cli import CommandParser, run_command, split_overrides
 
 if TYPE_CHECKING:
+    from axl_exp.golden.check import CheckResult
+    from axl_exp.golden.second_process import Second
     from axl_exp.resolve import Resolved
 
 _DESCRIPTION = """\
@@ -44,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dir", type=Path, default=Path("configs_golden"), help="the golden folder (%(default)s)"
     )
+    parser.add_argument(
+        "--plans", action="store_true", help="check, update: make all plans anew; minutes"
+    )
     parser.add_argument("--json", action="store_true", help="print the differences as JSON")
     parser.add_argument("--md", action="store_true", help="diff: as a pull request's comment")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
@@ -55,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{action} takes {'CONFIG PATH' if action == 'explain' else 'CONFIG'}")
     if action not in ("explain", "show") and (overrides or flags.mesh):
         parser.error(f"--mesh and --config.<path> are for explain and show, not for {action}")
+    if flags.plans and action not in ("check", "update"):
+        parser.error(f"--plans is for check and update, not for {action}")
     flags.overrides = overrides
     return run_command(lambda: _COMMANDS[action](flags), debug=flags.debug)
 
@@ -63,12 +71,11 @@ def _check(flags: argparse.Namespace) -> int:
     from axl_exp.golden.second_process import second_process
 
     with second_process(wanted=_is_of_everything(flags)) as second:
-        from axl_exp.golden.check import check
         from axl_exp.golden.lint import lint
         from axl_exp.golden.render import as_text, print_text
         from axl_exp.report.terminal import make_console
 
-        result = check(flags.names, module=flags.module, folder=flags.dir, second=second)
+        result = _compare(flags, second)
     findings = [] if flags.names else lint(module=flags.module)
     if flags.json:
         print(json.dumps({**result.to_json(), "lint": findings}, indent=2))
@@ -77,6 +84,8 @@ def _check(flags: argparse.Namespace) -> int:
         print("".join(f"{line}\n" for line in (*result.file_lines(), *findings)), end="")
     if result.is_same and not findings:
         _say(flags, f"{result.num_files} golden files of {result.num_configs} configs are true.")
+        if result.num_plans and not flags.plans:
+            _say(flags, f"Of {result.num_plans} plans the inputs are: --plans makes them anew.")
         return 0
     if not result.is_same:
         _say(flags, f"If this is meant: {_update_command(flags, result.configs)}")
@@ -87,11 +96,11 @@ def _update(flags: argparse.Namespace) -> int:
     from axl_exp.golden.second_process import second_process
 
     with second_process(wanted=_is_of_everything(flags)) as second:
-        from axl_exp.golden.check import check, write
+        from axl_exp.golden.check import write
         from axl_exp.golden.render import as_text, print_text
         from axl_exp.report.terminal import make_console
 
-        result = check(flags.names, module=flags.module, folder=flags.dir, second=second)
+        result = _compare(flags, second)
     write(result, folder=flags.dir)
     if flags.json:
         print(json.dumps(result.to_json(), indent=2))
@@ -99,6 +108,24 @@ def _update(flags: argparse.Namespace) -> int:
         print_text(make_console(), as_text(result.comparison))
     _say(flags, f"{result.num_changed} of {result.num_files} files written in {flags.dir}.")
     return 0
+
+
+def _compare(flags: argparse.Namespace, second: Second | None) -> CheckResult:
+    """Return how the golden files differ; plans are made under a bar that moves."""
+    from axl_exp.dryrun.progress import SweepProgress
+    from axl_exp.golden.check import check
+
+    # Plans trace constants too: no device of this machine is for that.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    with SweepProgress(total=0) as progress:
+        return check(
+            flags.names,
+            module=flags.module,
+            folder=flags.dir,
+            second=second,
+            all_plans=flags.plans,
+            on_progress=lambda done, total: progress.at(done, total, "plans"),
+        )
 
 
 def _diff(flags: argparse.Namespace) -> int:

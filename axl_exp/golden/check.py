@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from axl_exp.golden.folder import read_folder, select, selected_configs, write_t
 from axl_exp.golden.golden import Goldens, base_of
 from axl_exp.golden.layout import Tree, read_goldens, write_goldens
 from axl_exp.golden.make import make_goldens
+from axl_exp.golden.plans import num_plans, with_plans
 from axl_exp.golden.second_process import Second, output_of
 from axl_exp.registry import list_configs
 
@@ -28,12 +29,14 @@ class CheckResult:
     Attributes:
         comparison: What the configs say differently than their files.
         errors: File -> why it cannot be read.
+        num_plans: On how many meshes there is a plan.
     """
 
     expected: Tree
     actual: Tree
     comparison: Comparison
     errors: dict[str, str]
+    num_plans: int
 
     @property
     def is_same(self) -> bool:
@@ -90,7 +93,13 @@ class CheckResult:
 
 
 def check(
-    globs: Sequence[str], *, module: str | None, folder: Path, second: Second | None = None
+    globs: Sequence[str],
+    *,
+    module: str | None,
+    folder: Path,
+    second: Second | None = None,
+    all_plans: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CheckResult:
     """Return how the golden files of the configs that `globs` match differ from the configs.
 
@@ -99,6 +108,8 @@ def check(
         module: A module of the user's own; None for the built-in configs.
         folder: The golden folder.
         second: A process that makes half of all built-in goldens: then without globs and module.
+        all_plans: Whether every plan is made anew, not only those of what differs.
+        on_progress: Told how many plans of how many are made.
 
     Raises:
         UserError: A glob matches nothing, or a config does not resolve.
@@ -107,8 +118,16 @@ def check(
     wanted = _with_bases(names, module=module)
     goldens = _make_with(second, wanted) if second else make_goldens(wanted, module=module)
     files = read_folder(folder)
-    expected = {f: text for f, text in write_goldens(goldens).items() if f.split("/")[0] in names}
     before, errors = read_goldens(files)
+    goldens = with_plans(
+        goldens,
+        before=before,
+        names=set(names),
+        anew=all_plans,
+        module=module,
+        on_progress=on_progress,
+    )
+    expected = {f: text for f, text in write_goldens(goldens).items() if f.split("/")[0] in names}
     actual = select(files, globs)
     errors = {file: error for file, error in errors.items() if file in actual}
     broken = {file.split("/")[0] for file in errors}
@@ -121,6 +140,7 @@ def check(
             {name: goldens[name] for name in names if name not in broken},
         ),
         errors=errors,
+        num_plans=num_plans({name: goldens[name] for name in names}),
     )
 
 

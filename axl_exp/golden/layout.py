@@ -62,18 +62,24 @@ def _files(golden: Golden) -> Iterator[tuple[str, str]]:
 
 def _variant(golden: Golden, base: Golden) -> Iterator[tuple[str, str]]:
     """The files of a variant that its base makes shorter, without the line that names the base."""
-    new_facts = {n: text for n, text in golden.facts.items() if base.facts.get(n) != text}
-    gone_facts = {n: "gone" for n in base.facts if n not in golden.facts}
+    facts = _facts_text(_changed_facts(base.facts, golden.facts))
     changes = delta_text(diff(base.config, golden.config))
     if len(changes) < len(flat_text(golden.config)):
-        yield CONFIG_FILE, _facts_text({**new_facts, **gone_facts}) + changes
+        yield CONFIG_FILE, facts + changes
     changed = {p: text for p, text in golden.params.items() if base.params.get(p) != text}
     gone = [f"- {path}\n" for path in base.params if path not in golden.params]
     if len(changed) + len(gone) < len(golden.params):
         yield PARAMS_FILE, flat_text(changed) + "".join(gone)
     for selector, mesh in golden.meshes.items():
-        if base.meshes.get(selector) == mesh:
-            yield f"{MESH_FOLDER}/{selector}.txt", ""
+        of_base = base.meshes.get(selector)
+        if of_base is not None and of_base.changes == mesh.changes:
+            facts = _facts_text(_changed_facts(of_base.facts, mesh.facts))
+            yield f"{MESH_FOLDER}/{selector}.txt", facts
+
+
+def _changed_facts(base: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, str]:
+    new = {name: text for name, text in facts.items() if base.get(name) != text}
+    return {**new, **{name: "gone" for name in base if name not in facts}}
 
 
 class _Reader:
@@ -115,7 +121,9 @@ class _Reader:
         text = self._tree[file]
         base = self._base(file, text)
         text = _BASE.sub("\n", text, count=1) if base else text
-        facts = {**(base.facts if base and kind == CONFIG_FILE else {}), **_read_facts(text)}
+        mesh = base.meshes[PurePosixPath(kind).stem] if base and _is_mesh(kind) else None
+        of_base = mesh.facts if mesh else base.facts if base and kind == CONFIG_FILE else {}
+        facts = {**of_base, **_read_facts(text)}
         facts = {fact: said for fact, said in facts.items() if said != "gone"}
         if kind == CONFIG_FILE:
             if base is None:
@@ -123,10 +131,8 @@ class _Reader:
             return apply(parse_delta(text, source=file), base.config), facts
         if kind == PARAMS_FILE:
             return _read_params(text, base.params if base else {}, file), facts
-        if base is None:
-            return tuple(parse_delta(text, source=file)), facts
-        mesh = base.meshes[PurePosixPath(kind).stem]
-        return mesh.changes, mesh.facts
+        changes = tuple(parse_delta(text, source=file))
+        return (*(mesh.changes if mesh else ()), *changes), facts
 
     def _base(self, file: str, text: str) -> Golden | None:
         match = _BASE.match(text)
@@ -136,9 +142,13 @@ class _Reader:
         if base is None:
             raise ValueError(f"{file}:1: its base {match[1]} cannot be read")
         kind = file.split("/", 1)[1]
-        if kind.startswith(MESH_FOLDER) and PurePosixPath(kind).stem not in base.meshes:
+        if _is_mesh(kind) and PurePosixPath(kind).stem not in base.meshes:
             raise ValueError(f"{file}:1: its base {match[1]} has no {kind}")
         return base
+
+
+def _is_mesh(kind: str) -> bool:
+    return kind.startswith(f"{MESH_FOLDER}/")
 
 
 def _facts_text(facts: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from axl_exp.mesh.modifiers import (
     SetMeshShape,
 )
 from axl_exp.mesh.rules import (
+    BadMeshRuleError,
     MeshModifier,
     MeshRule,
     NoMeshRuleError,
@@ -40,6 +41,7 @@ __all__ = [
     "CHIPS",
     "MESH_AXES",
     "AnyMeshShape",
+    "BadMeshRuleError",
     "Chip",
     "HardwareSelector",
     "HybridMeshShape",

@@ -9,8 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from axl_exp.mesh.machines import MACHINES, Machine
+
 # The share of a GPU's memory that a launch lets JAX take (its own default is 0.75).
 GPU_MEMORY_SHARE = 0.92
+
+# The share of a host's memory that a step may fill. The rest is for the runtime, the input and the
+# copy that a checkpoint is written from: assumed, nobody publishes it.
+HOST_MEMORY_SHARE = 0.8
 
 _TERA = 10**12
 _GIGA = 10**9
@@ -56,7 +62,7 @@ class Chip:
     """Where the constants stand."""
 
     aliases: tuple[str, ...] = ()
-    """Other names in selectors: product names and machine types that hold this chip."""
+    """Other names in selectors, beside those of the machine types that hold this chip."""
 
     usable_hbm_bytes: int
     """What a program may use of it: what libtpu names as available when one does not fit, for a GPU
@@ -81,6 +87,22 @@ class Chip:
     named_cores: int = 1
     """What the number in a selector counts per chip: Google names v4 and v5p slices by TensorCores,
     two per chip, though JAX sees one device per chip (megacore)."""
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """The machine types that hold this chip."""
+        return tuple(machine for machine in MACHINES if machine.chip == self.name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it is called in selectors."""
+        return (self.name, *self.aliases, *(machine.name for machine in self.machines))
+
+    @property
+    def usable_host_bytes(self) -> int:
+        """What a program may keep in the memory of the host for each chip, on any machine type."""
+        per_chip = min(machine.memory_bytes / machine.num_devices for machine in self.machines)
+        return int(HOST_MEMORY_SHARE * per_chip)
 
 
 def _gpu_share(hbm_bytes: int) -> int:
@@ -149,7 +171,7 @@ CHIPS: tuple[Chip, ...] = (
         source=_CLOUD_TPU
         + "v5e: 197 TFLOPs, 16 GB, 819 GBps"
         + "; ICI 400 GBps both ways over 4 ports; 2 x 100 Gbps per host of 8",
-        aliases=("v5litepod",),
+        aliases=("v5litepod", "v5lite"),
     ),
     Chip(
         name="v5p",
@@ -183,6 +205,7 @@ CHIPS: tuple[Chip, ...] = (
         source=_CLOUD_TPU
         + "v6e (Trillium): 918 TFLOPs, 32 GB, 1640 GBps"
         + "; ICI 3200 Gbps one way over 4 ports; 4 x 200 Gbps per host of 8",
+        aliases=("trillium",),
     ),
     Chip(
         name="a100",
@@ -199,7 +222,7 @@ CHIPS: tuple[Chip, ...] = (
         source=_NVIDIA
         + "A100 80GB SXM: 312 TFLOPS, 80 GB HBM2e, 2039 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
-        aliases=("p4de.24xlarge", "a2-ultragpu-8g"),
+        aliases=("a100-80gb",),
     ),
     Chip(
         name="a100-40gb",
@@ -216,7 +239,6 @@ CHIPS: tuple[Chip, ...] = (
         source=_NVIDIA
         + "A100 40GB SXM: 312 TFLOPS, 40 GB HBM2, 1555 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
-        aliases=("p4d.24xlarge", "a2-highgpu-8g"),
     ),
     Chip(
         name="h100",
@@ -233,7 +255,7 @@ CHIPS: tuple[Chip, ...] = (
         source=_NVIDIA
         + "H100 SXM: 1979 TFLOPS with sparsity, 80 GB HBM3, 3.35 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H100: 400 Gb/s per GPU",
-        aliases=("p5.48xlarge", "a3-highgpu-8g", "a3-megagpu-8g"),
+        aliases=("h100-80gb",),
     ),
     Chip(
         name="h200",
@@ -250,7 +272,6 @@ CHIPS: tuple[Chip, ...] = (
         source=_NVIDIA
         + "H200 SXM: 1979 TFLOPS with sparsity, 141 GB HBM3e, 4.8 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H200: 400 Gb/s per GPU",
-        aliases=("p5e.48xlarge", "p5en.48xlarge", "a3-ultragpu-8g"),
     ),
     Chip(
         name="b200",
@@ -267,16 +288,15 @@ CHIPS: tuple[Chip, ...] = (
         source=_NVIDIA
         + "B200 in HGX B200: 4.5 PFLOPS with sparsity, 180 GB HBM3e, 8 TB/s"
         + "; NVLink 1.8 TB/s both ways; DGX B200: 400 Gb/s per GPU",
-        aliases=("p6-b200.48xlarge", "a4-highgpu-8g"),
     ),
 )
 
-_BY_NAME = {(chip.platform, name): chip for chip in CHIPS for name in (chip.name, *chip.aliases)}
+_BY_NAME = {(chip.platform, name): chip for chip in CHIPS for name in chip.names}
 _BY_DEVICE_KIND = {kind: chip for chip in CHIPS for kind in chip.device_kinds}
 
 
 def find_chip(name: str, *, platform: str) -> Chip | None:
-    """Return the chip that a selector calls `name` (its own name or an alias), or None."""
+    """Return the chip that a selector calls `name`, one of its `names`, or None."""
     return _BY_NAME.get((platform, name))
 
 

@@ -20,6 +20,10 @@ class NoMeshRuleError(UserError):
     """No rule is written for this config on this hardware."""
 
 
+class BadMeshRuleError(UserError):
+    """A rule that cannot be applied to its config on its hardware."""
+
+
 class TooSmallError(UserError):
     """A config that no setting makes fit on the hardware."""
 
@@ -64,9 +68,17 @@ class MeshRule:
         caller = sys._getframe(2)  # Over this method and the generated __init__.
         module = caller.f_globals["__name__"].replace(".", "/")
         object.__setattr__(self, "defined_at", f"{module}.py:{caller.f_lineno}")
+        for pattern in (self.selector, self.configs):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise self._bad(f"{pattern!r} is no pattern ({error})") from error
         for text in (*self.golden_selectors, *self.planned_selectors):
             if not re.fullmatch(self.selector, text):
-                raise ValueError(f"selector {text} does not match its rule {self.selector}")
+                raise self._bad(f"{text} does not match its selector, {self.selector!r}")
+
+    def _bad(self, what: str) -> BadMeshRuleError:
+        return BadMeshRuleError(f"The mesh rule at {self.defined_at}: {what}.")
 
     def matches(self, *, selector: str, config: str) -> bool:
         """Return whether both patterns match in full."""
@@ -111,8 +123,14 @@ def apply_rule(rule: MeshRule, cfg: C, *, hardware: HardwareSelector) -> C:
     """Return `cfg` as the rule wants it; `cfg` itself stays as it is.
 
     Every field that changes remembers the rule and its line as its writer.
+
+    Raises:
+        BadMeshRuleError: A modifier does not go with the config; the message names the rule's line.
     """
-    with written_by(f"mesh rule {hardware}", where=rule.defined_at):
-        for modify in rule.modifiers:
-            cfg = modify(cfg, hardware=hardware)
-    return cfg
+    try:
+        with written_by(f"mesh rule {hardware}", where=rule.defined_at):
+            for modify in rule.modifiers:
+                cfg = modify(cfg, hardware=hardware)
+        return cfg
+    except UserError as error:
+        raise BadMeshRuleError(f"The mesh rule at {rule.defined_at}: {error}") from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 
 from axl_exp.errors import UserError
 from axl_exp.mesh.hardware import CHIPS, Chip, chip_of_device_kind, find_chip
+from axl_exp.mesh.machines import find_machine
 
 _FORM = "tpu-<chip>-<number>[-<slices>], gpu-<chip>-<gpus> or cpu-<devices>"
 
@@ -51,18 +53,70 @@ class HardwareSelector:
 def parse_selector(text: str) -> HardwareSelector:
     """Return the selector that `text` names, in normal form.
 
+    The names of the field mean what they do there: `v5litepod-256` is `tpu-v5e-256`, and a machine
+    type without a number, `a3-highgpu-8g`, is one such machine.
+
     Raises:
         UnknownHardwareError: The text has another form, or the chip is not in the hardware table.
     """
-    if match := re.fullmatch(r"cpu-([1-9]\d*)", text):
+    name = text.strip().lower().replace("_", "-")
+    if match := re.fullmatch(r"cpu-([1-9]\d*)", name):
         return HardwareSelector("cpu", "", int(match[1]))
-    if match := re.fullmatch(r"tpu-([^-]+)-([1-9]\d*)(?:-([1-9]\d*))?", text):
-        return _accelerator("tpu", match[1], int(match[2]), int(match[3] or 1))
-    if match := re.fullmatch(r"gpu-(.+)-([1-9]\d*)", text):
-        return _accelerator("gpu", match[1], int(match[2]), 1)
-    raise UnknownHardwareError(
-        f"{text!r} is no hardware selector: write {_FORM}, such as tpu-v5e-256 or cpu-1."
-    )
+    match = re.fullmatch(r"(?:(tpu|gpu)-)?(.+?)(?:-([1-9]\d*)(?:-([1-9]\d*))?)?", name)
+    platform, what, *numbers = match.groups() if match else (None, name)
+    numbers = [int(number) for number in numbers if number]
+    chip = find_chip(what, platform=platform) if platform else _find_anywhere(what)
+    machine = find_machine(what)
+    if chip is not None and machine is not None and not numbers:
+        numbers = [machine.num_devices * chip.named_cores]
+    if chip is None or not 1 <= len(numbers) <= (2 if chip.platform == "tpu" else 1):
+        raise UnknownHardwareError(_not_known(text, name, platform))
+    return _accelerator(chip, what, *numbers)
+
+
+def _find_anywhere(name: str) -> Chip | None:
+    return find_chip(name, platform="tpu") or find_chip(name, platform="gpu")
+
+
+def _not_known(text: str, name: str, platform: str | None) -> str:
+    """Say what is wrong with a selector, with those that may be meant."""
+    names = {known: chip for chip in CHIPS for known in chip.names}
+    wrong = f"{text!r} is no hardware selector: write {_FORM}"
+    rest = re.sub("^(tpu|gpu|cpu)-?", "", name)
+    if held := max((known for known in names if known in rest), key=len, default=""):
+        # A known name in another form: h100x8, tpu-v5e-16x16.
+        return f"{wrong}. Nearest: {_meant(names[held], rest.replace(held, ' ', 1))}."
+    if not (match := re.fullmatch(r"(.+?)(?:-(\d+)(?:-\d+)?)?", rest)) or name.startswith("cpu"):
+        return f"{wrong}, such as tpu-v5e-256 or cpu-1."
+    what, number = match.groups()
+    known = [n for n, chip in names.items() if platform in (None, chip.platform)]
+    near = difflib.get_close_matches(what, known, n=6, cutoff=0.4) or (known if platform else [])
+    chips = list({names[n].name: names[n] for n in near}.values())[:3]
+    if not chips:
+        return f"{wrong}, such as tpu-v5e-256 or cpu-1."
+    would_do = [f"{chip.platform}-{chip.name}-{number or _one_host(chip)}" for chip in chips]
+    kind = f"{platform.upper()} {what!r} in a hardware selector" if platform else f"chip {what!r}"
+    return f"Unknown {kind}. Nearest: {', '.join(would_do)}."
+
+
+def _meant(chip: Chip, rest: str) -> str:
+    """The selector of a chip that is written in another form, by the numbers beside its name."""
+    numbers = [int(number) for number in re.findall(r"[1-9]\d*", rest)]
+    sizes = [[number] for number in reversed(numbers)]
+    if re.search(r"\d+x\d+", rest) or (len(numbers) > 1 and chip.platform == "gpu"):
+        sizes.insert(0, [math.prod(numbers) * chip.named_cores])
+    elif len(numbers) > 1:
+        sizes.insert(0, numbers[:2])
+    for size in sizes:
+        try:
+            return str(_accelerator(chip, chip.name, *size))
+        except UnknownHardwareError:
+            continue
+    return f"{chip.platform}-{chip.name}-{_one_host(chip)}"
+
+
+def _one_host(chip: Chip) -> int:
+    return chip.node_devices * chip.named_cores
 
 
 def selector_of_devices(
@@ -91,21 +145,14 @@ def selector_of_devices(
     return HardwareSelector(chip.platform, chip.name, number, num_slices)
 
 
-def _accelerator(platform: str, name: str, number: int, num_slices: int) -> HardwareSelector:
-    chip = find_chip(name, platform=platform)
-    if chip is None:
-        names = [n for c in CHIPS if c.platform == platform for n in (c.name, *c.aliases)]
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-        raise UnknownHardwareError(
-            f"Unknown {platform.upper()} {name!r} in a hardware selector. "
-            f"Nearest: {', '.join(f'{platform}-{n}-{number}' for n in near)}."
-        )
+def _accelerator(chip: Chip, name: str, number: int, num_slices: int = 1) -> HardwareSelector:
+    """The selector of a chip that was called `name`, if there is such hardware."""
     if number % chip.named_cores:
         raise UnknownHardwareError(
-            f"{platform}-{name}-{number}: {chip.name} slices are named by their TensorCores, "
+            f"{chip.platform}-{name}-{number}: {chip.name} slices are named by their TensorCores, "
             f"{chip.named_cores} per chip, so the number must divide by {chip.named_cores}."
         )
-    selector = HardwareSelector(platform, chip.name, number, num_slices)
+    selector = HardwareSelector(chip.platform, chip.name, number, num_slices)
     _check_number(selector, chip)
     return selector
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from axl_exp.config import ConfigBase, config_class
+from axl_exp.config import ConfigBase, ConfigError, config_class
 
 
 @config_class
@@ -31,7 +31,15 @@ def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) 
     """Return the `body` of a scan so that the backward pass finds only what is named.
 
     It computes again what else it needs. The arguments are those of `RematSpec`.
+
+    Raises:
+        ConfigError: One of them is no pattern.
     """
+    for name, pattern in (("save", save), ("offload", offload)):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConfigError(f"remat_spec.{name} is no pattern: {pattern!r} ({error})") from error
 
     def policy(primitive: Any, *args: Any, **params: Any) -> Any:
         name = params["name"] if primitive.name == "name" else ""

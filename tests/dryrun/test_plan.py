@@ -1,14 +1,20 @@
 """Plans of the configs that there are."""
 
+from pathlib import Path
+
 import pytest
 
 from axl_exp.config import Override
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.dryrun.sweep import find_pairs
+from axl_exp.golden.folder import read_folder
+from axl_exp.golden.layout import read_goldens
+from axl_exp.golden.plans import plan_facts
 from axl_exp.mesh import select_rule
 from axl_exp.registry import load_mesh_rules
 from axl_exp.resolve import resolve
 
+REPOSITORY = Path(__file__).parents[2]
 RULES = load_mesh_rules()
 PAIRS = find_pairs(config=None, mesh=None, module=None)
 
@@ -25,15 +31,30 @@ def _most_of_each_rule() -> list[tuple[str, str]]:
     return [(name, selector) for (_, selector), (_, name) in best.items()]
 
 
+@pytest.fixture(scope="module")
+def goldens():
+    found, errors = read_goldens(read_folder(REPOSITORY / "configs_golden"))
+    assert not errors
+    return found
+
+
+def _check_plan(name, selector, goldens):
+    plan = plan_dry_run(resolve(name, selector=selector))
+    assert plan.memory.fits
+    mesh = goldens[name].meshes.get(selector)
+    if mesh is not None:  # If this is meant: python -m axl_exp.golden update --plans
+        assert plan_facts(plan).items() <= mesh.facts.items()
+
+
 @pytest.mark.parametrize(("name", "selector"), _most_of_each_rule())
-def test_every_rule_fits_where_it_is_shown_with_its_largest_config(name, selector):
-    assert plan_dry_run(resolve(name, selector=selector)).memory.fits
+def test_every_rule_fits_where_it_is_shown_with_its_largest_config(name, selector, goldens):
+    _check_plan(name, selector, goldens)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "selector"), PAIRS)
-def test_every_config_fits_on_every_hardware_that_its_rules_are_shown_on(name, selector):
-    assert plan_dry_run(resolve(name, selector=selector)).memory.fits
+def test_every_config_fits_on_every_hardware_as_its_golden_says(name, selector, goldens):
+    _check_plan(name, selector, goldens)
 
 
 def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():

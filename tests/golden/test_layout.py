@@ -48,6 +48,18 @@ def test_a_variant_has_only_what_differs_from_its_base():
     assert read_goldens(tree) == ({"own": golden(), "own-x": variant}, {})
 
 
+def test_of_a_mesh_that_its_base_has_too_a_variant_says_the_facts_that_differ():
+    there = MeshGolden(MESH.changes, {"devices": "8", "planned_step_seconds": "2", "old": "1"})
+    faster = MeshGolden(MESH.changes, {"devices": "8", "planned_step_seconds": "1"})
+    goldens = {
+        "own": golden(meshes={"cpu-8": there}),
+        "own-x": golden(meshes={"cpu-8": faster}, seed="7"),
+    }
+    tree = write_goldens(goldens)
+    assert tree["own-x/mesh/cpu-8.txt"] == "base: own\n# planned_step_seconds: 1\n# old: gone\n"
+    assert read_goldens(tree) == (goldens, {})
+
+
 def test_an_edit_of_the_base_leaves_the_files_of_its_variants_alone():
     def tree(**edit):
         variant = golden(seed="7", facts={"steps": "300", "params": "1,000"}, **edit)

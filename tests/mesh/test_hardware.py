@@ -1,6 +1,7 @@
 import pytest
 
 from axl_exp.mesh import CHIPS, chip_of_device_kind, find_chip
+from axl_exp.mesh.machines import MACHINES
 
 # bf16 dense TFLOP/s, memory in GB (10^9 or 2^30, as the vendor means it), TB/s.
 PUBLISHED = {
@@ -32,3 +33,18 @@ def test_a_device_kind_must_match_exactly():
     assert chip_of_device_kind("NVIDIA H100 80GB HBM3") is find_chip("h100", platform="gpu")
     assert chip_of_device_kind("NVIDIA H100 PCIe") is None
     assert chip_of_device_kind("cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes"),
+    # Of the smallest machine type per chip: "TPUs in GKE" (48 and 112 GB per chip of v5e and v5p),
+    # a3-highgpu-8g 1872 GB, p5e.48xlarge 2048 GiB.
+    [("v4", 407 / 4), ("v5e", 48), ("v5p", 112), ("v6e", 176), ("h100", 234), ("h200", 274.9)],
+)
+def test_four_fifths_of_the_smallest_hosts_memory_is_for_a_step(name, gigabytes):
+    (chip,) = (c for c in CHIPS if c.name == name)
+    assert chip.usable_host_bytes / 1e9 == pytest.approx(0.8 * gigabytes, rel=1e-3)
+
+
+def test_every_machine_type_holds_a_chip_of_the_table():
+    assert {machine.chip for machine in MACHINES} == {chip.name for chip in CHIPS}

@@ -4,6 +4,7 @@ import pytest
 
 from axl_exp.config import ConfigBase, config_class
 from axl_exp.mesh import (
+    BadMeshRuleError,
     LimitFields,
     MeshRule,
     MeshShape,
@@ -59,7 +60,7 @@ def test_no_rule_is_an_error_that_lists_what_was_tried_for_this_config():
 
 
 def test_a_golden_selector_that_its_rule_does_not_match_is_refused():
-    with pytest.raises(ValueError, match="selector cpu-1 does not match its rule tpu-.*"):
+    with pytest.raises(BadMeshRuleError, match=r"cpu-1 does not match its selector, 'tpu-\.\*'\.$"):
         rule("tpu-.*", golden=("cpu-1",))
 
 

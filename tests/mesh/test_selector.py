@@ -21,6 +21,14 @@ from axl_exp.mesh import CHIPS, UnknownHardwareError, parse_selector, selector_o
         ("gpu-p4de.24xlarge-512", "gpu-a100-512", 512, 1),
         ("gpu-p4d.24xlarge-256", "gpu-a100-40gb-256", 256, 1),
         ("gpu-a3-ultragpu-8g-8", "gpu-h200-8", 8, 1),
+        ("v5litepod-256", "tpu-v5e-256", 256, 1),
+        ("v4-8", "tpu-v4-8", 4, 1),
+        ("TPU_V6E_16_2", "tpu-v6e-16-2", 32, 2),
+        ("a100-80gb-8", "gpu-a100-8", 8, 1),
+        ("a3-highgpu-8g", "gpu-h100-8", 8, 1),
+        ("p5.48xlarge", "gpu-h100-8", 8, 1),
+        ("p4de.24xlarge", "gpu-a100-8", 8, 1),
+        ("ct5p-hightpu-4t", "tpu-v5p-8", 4, 1),
     ],
 )
 def test_every_name_of_a_hardware_has_one_normal_form(text, normal, num_devices, num_slices):
@@ -50,11 +58,6 @@ def test_every_name_of_a_hardware_has_one_normal_form(text, normal, num_devices,
             "divide by 2.",
         ),
         (
-            "v5e-256",
-            "'v5e-256' is no hardware selector: write tpu-<chip>-<number>[-<slices>], "
-            "gpu-<chip>-<gpus> or cpu-<devices>, such as tpu-v5e-256 or cpu-1.",
-        ),
-        (
             "cpu-0",
             "'cpu-0' is no hardware selector: write tpu-<chip>-<number>[-<slices>], "
             "gpu-<chip>-<gpus> or cpu-<devices>, such as tpu-v5e-256 or cpu-1.",
@@ -63,6 +66,47 @@ def test_every_name_of_a_hardware_has_one_normal_form(text, normal, num_devices,
 )
 def test_an_unknown_hardware_names_the_nearest(text, error):
     with pytest.raises(UnknownHardwareError, match=f"^{re.escape(error)}$"):
+        parse_selector(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("v5e256", "tpu-v5e-256"),
+        ("tpu-v5e-16x16", "tpu-v5e-256"),
+        ("v5p:8x8x16", "tpu-v5p-2048"),
+        ("tpu-v5e-256-4-2", "tpu-v5e-256-4"),
+        ("h100x8", "gpu-h100-8"),
+        ("8xh100", "gpu-h100-8"),
+        ("gpu-h100-8-2", "gpu-h100-16"),
+        ("tpu-h100-8", "gpu-h100-8"),
+        ("gpu-h100", "gpu-h100-8"),
+        ("tpu-v4", "tpu-v4-8"),
+        ("h200-0", "gpu-h200-8"),
+        ("dgx h100", "gpu-h100-8"),
+    ],
+)
+def test_a_known_chip_in_another_form_gets_the_selector_that_is_meant(text, meant):
+    with pytest.raises(UnknownHardwareError) as error:
+        parse_selector(text)
+    assert str(error.value) == (
+        f"{text!r} is no hardware selector: write tpu-<chip>-<number>[-<slices>], "
+        f"gpu-<chip>-<gpus> or cpu-<devices>. Nearest: {meant}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [("v3-8", "tpu-v4-8"), ("p5.4xlarge", "gpu-h100-8"), ("mi300x-8", "gpu-h200-8")],
+)
+def test_an_unknown_chip_without_a_platform_gets_the_nearest(text, near):
+    with pytest.raises(UnknownHardwareError, match=rf"^Unknown chip '\S+'\. Nearest: {near}, "):
+        parse_selector(text)
+
+
+@pytest.mark.parametrize("text", ["", "-", "auto", "cpu", "cpu8", "tpu-", "ü", "x" * 5000])
+def test_what_names_no_chip_is_told_the_form(text):
+    with pytest.raises(UnknownHardwareError, match=r", such as tpu-v5e-256 or cpu-1\.$"):
         parse_selector(text)
 
 
@@ -97,7 +141,7 @@ def test_devices_that_the_table_lacks_are_an_error_not_a_guess():
 
 def test_every_chip_is_reached_by_every_name_and_device_kind():
     for chip in CHIPS:
-        for name in (chip.name, *chip.aliases):
+        for name in chip.names:
             selector = parse_selector(f"{chip.platform}-{name}-{4 * chip.named_cores}")
             assert selector.chip is chip
             assert selector.num_devices == 4

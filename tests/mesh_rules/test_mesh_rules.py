@@ -76,7 +76,8 @@ QKV = {"q_proj", "k_proj", "v_proj"}
         ("fuji-7B-v2", "tpu-v5litepod-256", set(), PRODUCTS, 4),
         ("fuji-7B-v2", "tpu-v5litepod-256-2", set(), PRODUCTS, 1),
         ("fuji-7B-v2", "tpu-v5litepod-256-4", PRODUCTS, set(), 1),
-        ("fuji-70B-v2", "tpu-v5litepod-256-4", set(), PRODUCTS, 1),
+        # Published with every product offloaded; the machine types of its hosts lack the memory.
+        ("fuji-70B-v2", "tpu-v5litepod-256-4", set(), ATTENTION, 1),
         ("fuji-7B-v2", "tpu-v5p-512", PRODUCTS, set(), 1),
         ("fuji-70B-v2", "tpu-v5p-1024", QKV, {"input"}, 1),
         ("fuji-7B-v2", "tpu-v6e-256-2", set(), ATTENTION, 1),

@@ -38,6 +38,8 @@ _MIN_NAMES = {"explain": 2, "show": 1}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    # No device of this machine is wanted, and JAX is not to look for one.
+    os.environ["JAX_PLATFORMS"] = "cpu"
     words, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
     parser = CommandParser(prog="python -m axl_exp.golden", description=_DESCRIPTION)
     parser.add_argument("action", choices=tuple(_COMMANDS), metavar="|".join(_COMMANDS))
@@ -115,8 +117,6 @@ def _compare(flags: argparse.Namespace, second: Second | None) -> CheckResult:
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.golden.check import check
 
-    # Plans trace constants too: no device of this machine is for that.
-    os.environ["JAX_PLATFORMS"] = "cpu"
     with SweepProgress(total=0) as progress:
         return check(
             flags.names,

@@ -86,7 +86,8 @@ _BAD = {
         [_mesh(model=-1)],
         "parameter decoder/transformer/layer/self_attention/attention/i_proj/i_proj/qkv_proj/"
         "weight (32, 4096, 96, 128): dim 2 of size 96 does not divide by mesh axes model=64; "
-        "change the mesh shape, or its rule in logical_axis_rules. Would do: model=32 or a divisor of it.",
+        "change the mesh shape, or its rule in logical_axis_rules. Would do: model=32 or a divisor "
+        "of it.",
     ),
     "a field that is not there": (
         "tpu-v5e-16",
@@ -193,8 +194,6 @@ def test_a_rule_that_can_match_nothing_is_refused(fields, text, monkeypatch, cap
         ),
     ],
 )
-def test_a_rule_under_which_nothing_fits_gets_a_verdict(
-    selector, modifiers, verdict, monkeypatch, capsys
-):
+def test_a_rule_that_does_not_fit_gets_a_verdict(selector, modifiers, verdict, monkeypatch, capsys):
     assert _dry_run(monkeypatch, selector, modifiers) == 1
     assert re.fullmatch(verdict, capsys.readouterr().out.splitlines()[-1])

@@ -265,7 +265,7 @@ class _Planner:
 def _fits(found: Found) -> bool:
     memory = found.run.plan.memory
     assert memory.available_bytes is not None
-    return memory.fits and memory.total_bytes <= (1 - HEADROOM) * memory.available_bytes
+    return found.run.fits and memory.total_bytes <= (1 - HEADROOM) * memory.available_bytes
 
 
 def _rank(found: Found) -> tuple[float, float, int, int]:

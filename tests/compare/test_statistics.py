@@ -7,6 +7,7 @@ import scipy.stats
 from axl_exp.compare.statistics import (
     block_length,
     bootstrap_quantile,
+    limit_quantile,
     quantile_change,
     rank_autocorrelation,
 )
@@ -95,3 +96,27 @@ def test_false_alarms_of_the_interval_alone_stay_near_its_level(phi: float, high
         for i in range(60)
     ]
     assert np.mean(alarms) <= highest
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.7])
+@pytest.mark.parametrize("quantile", [0.5, 0.95])
+def test_the_limit_of_the_bootstrap_is_what_drawing_finds(phi, quantile):
+    rng = np.random.default_rng(7)
+    noise = rng.standard_normal(20_000)
+    for i in range(1, len(noise)):
+        noise[i] += phi * noise[i - 1]
+    values = 0.25 * np.exp(0.02 * noise)
+    drawn = bootstrap_quantile(values, quantile=quantile, num_draws=1000, rng=rng)
+    limit = limit_quantile(
+        values, block_length(values), quantile=quantile, num_draws=20_000, rng=rng
+    )
+    assert limit.std() == pytest.approx(drawn.std(), rel=0.1)
+    assert limit.mean() == pytest.approx(drawn.mean(), abs=0.1 * drawn.std())
+
+
+def test_a_million_steps_take_no_longer_than_sorting_them():
+    rng = np.random.default_rng(0)
+    a, b = 0.25 * np.exp(0.01 * rng.standard_normal((2, 1_000_000)))
+    interval = quantile_change(a, b, quantile=0.5)
+    assert 0.0 in interval
+    assert interval.high - interval.low < 2e-4  # 4 * 1.2533 * 0.01 * sqrt(2 / 10^6) = 7e-5.

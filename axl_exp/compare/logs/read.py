@@ -8,14 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from axl_exp.compare.logs.axlearn import AxlearnReader
 from axl_exp.compare.logs.block import Block
 from axl_exp.compare.logs.deepspeed import DeepSpeedReader
-from axl_exp.compare.logs.dialect import Dialect
+from axl_exp.compare.logs.dialect import Dialect, find_records
 from axl_exp.compare.logs.hugging_face import HuggingFaceReader
 from axl_exp.compare.logs.log import Log, LogError
 from axl_exp.compare.logs.maxtext import MaxTextReader
@@ -120,23 +120,25 @@ def parse_log(text: bytes, *, path: Path, first_line: int = 1) -> Log:
     return _parse(iter([(mend(text, records=_RECORDS), True)]), path, first_line=first_line)
 
 
-def _blocks(file) -> Iterator[tuple[Mended, bool]]:
-    rest = b""
-    while True:
+def _blocks(file: BinaryIO) -> Iterator[tuple[Mended, bool]]:
+    """Yield the text of a file in blocks, and of each whether it is the last."""
+    text = file.read(_BLOCK_BYTES)
+    while text:
         chunk = file.read(_BLOCK_BYTES)
-        text = rest + chunk
-        if not chunk:
-            if text:
-                yield mend(text, records=_RECORDS, by_sample=True), True
-            return
-        cut = text.rfind(b"\n") + 1
-        if cut < len(text) - _BLOCK_BYTES // 2:  # Few line ends: cut in front of a record.
-            cut = len(text) - _CUT_WINDOW
-            cut = max(
-                (m.start() for r in READERS for m in r.heads.finditer(text, cut)), default=cut
-            )
-        rest = text[cut:]
-        yield mend(text[:cut], records=_RECORDS, by_sample=True), False
+        cut = _cut(text) if chunk else len(text)
+        yield mend(text[:cut], records=_RECORDS, by_sample=True), not chunk
+        text = text[cut:] + chunk
+
+
+def _cut(text: bytes) -> int:
+    """Return where a block ends: behind a line, or a record where line ends are rare."""
+    cut = text.rfind(b"\n") + 1
+    if cut >= len(text) // 2:
+        return cut
+    start = len(text) - min(_CUT_WINDOW, len(text) // 2)
+    found = (list(find_records(text, reader.dialects, start=start)) for reader in READERS)
+    ends = [records[-2].end for records in found if len(records) > 1]  # The last may be cut.
+    return max(ends, default=start)
 
 
 def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int = 1) -> Log:

@@ -17,6 +17,7 @@ _MAX_DRAWN = 20_000_000  # Values drawn per bootstrap: bounds the time on very l
 _MAX_HELD = 2_000_000  # Values held at once.
 _MAX_AUTOCORRELATION = 0.97
 _MANY = 200_000  # Values, of which drawing takes seconds.
+_MANY_BLOCKS = 2000  # Of which the sum of counts is normal.
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def bootstrap_quantile(
     """Return `num_draws` quantiles of series made of random blocks of `values`."""
     num_values = len(values)
     length = block_length(values)
-    if num_values > _MANY:
+    if num_values > _MANY or num_values > _MANY_BLOCKS * length:
         return limit_quantile(values, length, quantile=quantile, num_draws=num_draws, rng=rng)
     num_blocks = math.ceil(num_values / length)
     wrapped = np.concatenate([values, values[: length - 1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,15 +77,25 @@ def _between_lines(log: Log, ordered: Ordered) -> np.ndarray:
     To the microsecond: no clock prints more, and a difference of large numbers is not exact.
     """
     seconds = np.full(len(ordered), np.nan)
-    times = log.rows.times[ordered.rows]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        np.subtract(times[1:], times[:-1], out=seconds[1:])
-        del times
-        np.round(seconds, 6, out=seconds)
-        is_told = ordered.follows & (seconds >= 0)
-        seconds[1:] /= np.diff(log.rows.steps[ordered.rows])
-    seconds[~is_told] = np.nan
+    end, last_step, last_time = 0, 0, np.nan
+    for steps, times in _pieces(log, ordered):
+        start, end = end, end + len(steps)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = np.round(np.diff(times, prepend=last_time), 6)
+            per_step = apart / np.diff(steps, prepend=last_step)
+        is_told = ordered.follows[start:end] & (apart >= 0)
+        seconds[start:end][is_told] = per_step[is_told]
+        last_step, last_time = steps[-1], times[-1]
     return seconds
+
+
+def _pieces(log: Log, ordered: Ordered) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield steps and timestamps of the rows that count, in pieces where that is all of them."""
+    if isinstance(ordered.rows, slice):
+        pieces = log.rows.packed_steps.pieces(), log.rows.packed_times.pieces()
+        yield from zip(*pieces, strict=True)
+    elif len(ordered):
+        yield log.rows.steps[ordered.rows], log.rows.times[ordered.rows]
 
 
 def _waits(log: Log, ordered: Ordered) -> dict[str, Waits]:
@@ -122,7 +133,9 @@ def _classes(
         elif what == "eval":
             is_eval[wait.rows[wait.seconds > 0]] = True
     is_quiet = ~(is_start | is_save | is_eval) & np.isfinite(seconds) & (seconds > 0)
-    usual = float(np.median(seconds[is_quiet])) if is_quiet.any() else float("nan")
+    usual = float("nan")
+    if is_quiet.any():
+        usual = float(np.median(seconds[is_quiet], overwrite_input=True))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = seconds / usual
     classes[ratio > _STALL_RATIO] = code[STALL]

@@ -28,7 +28,7 @@ _FIELD = re.compile(
 STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(
-        rb"\{(?=" + _QUOTE + rb"(?:loss|eval_[\w/.@-]+|train_loss|train_runtime|grad_norm|"
+        rb"(?<!aux=)\{(?=" + _QUOTE + rb"(?:loss|eval_[\w/.@-]+|train_loss|train_runtime|grad_norm|"
         rb"learning_rate|num_tokens|rewards?/[\w/]+|completions?/[\w/]+)" + _QUOTE + rb"\s*:)"
     ),
     field=_FIELD,

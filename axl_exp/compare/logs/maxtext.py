@@ -128,6 +128,7 @@ _WAITS = {
 }
 _END = re.compile(rb"XPK End:|Total TFLOPs:|EXIT_CODE=0\b")
 # What an activation is split over: `name Logical: bfloat16[8,128].... ('batch', 'embed').`
+_MAX_LAYOUT = 600
 _ACTIVATION = re.compile(
     rb"\] (?P<name>[A-Za-z][\w/ .-]{0,80}?) (?P<what>Logical|Physical): "
     rb"(?P<shape>\w+\[[\d,]*\])\.*\s(?P<axes>\((?:[^()\n]|\([^()\n]*\)){0,300}\)|None)\."
@@ -249,7 +250,8 @@ class MaxTextReader:
                 for fact in ("shape", "logical", "physical")
             }
             log.parameters[match["path"].decode()] = told
-        for match in _ACTIVATION.finditer(text):
+        begin, end = text.find(b" Logical: "), text.rfind(b" Physical: ") + _MAX_LAYOUT
+        for match in _ACTIVATION.finditer(text, max(0, begin - 100), end) if begin >= 0 else ():
             layout = log.activations.setdefault(match["name"].decode(), {})
             layout["shape"] = match["shape"].decode()
             layout[match["what"].decode().lower()] = match["axes"].decode(errors="replace")

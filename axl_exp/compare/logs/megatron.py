@@ -135,9 +135,10 @@ _FOLDED = re.compile(
     rb"\s{3}(?P<name>[A-Za-z_]\w*) \.* (?P<value>.*?)(?=\s{3}[A-Za-z_]\w* \.* |\s*\Z)", re.DOTALL
 )
 _MEMORY = re.compile(
-    rb"(?:\[Rank (?P<rank>\d{1,18})\] )?\(?(?P<when>after \d+ iterations?)\)? memory "
+    rb"\b(?P<when>after \d+ iterations?)\)? memory "
     rb"\((?P<unit>[MG]B)\)(?P<fields>(?:\s*\|\s*[a-z][a-z -]*: \d+\.?\d*)+)"
 )
+_MEMORY_RANK = re.compile(rb"\[Rank (?P<rank>\d{1,18})\] \(?\Z")
 _MEMORY_FIELD = re.compile(rb"\|\s*(?P<what>[a-z][a-z -]*): (?P<number>\d+\.?\d*)")
 _THEORETICAL = re.compile(
     rb"Theoretical memory footprints: (?P<fields>(?:,?\s*[a-z][a-z ]*=\s*\d+\.?\d* MB)+)"
@@ -169,11 +170,18 @@ _PADDED = re.compile(
 _DATETIME = re.compile(rb"\[(?P<event>[a-z][^\]\n]{3,80})\] datetime: (?P<at>[\d:. -]{10,30}\d)")
 
 
+# Of Megatron-Bridge: printed by the first rank, where the last one prints the record.
+_SPEED = re.compile(
+    rb"Step Time : (?P<s>\d+\.?\d*)s GPU utilization: (?P<tflops>\d+\.?\d*)MODEL_TFLOP/s/GPU"
+)
+
+
 class MegatronReader:
     """Reads a Megatron-LM log block by block into a Log."""
 
     dialects = (ITERATION,)
     heads = re.compile(
+        rb"GPU utilization: [\d.]+MODEL_TFLOP|"
         rb"-{4,} arguments -{4,}|on \(tensor, pipeline\) model parallel rank|using world size: \d"
         rb"|rank \d+ (?:forward|backward) start tensor"
     )
@@ -184,6 +192,7 @@ class MegatronReader:
         self._rows, self._evals = RowsBuilder(), RowsBuilder()
         self._ranks: dict[tuple[int, int], int] = {}
         self._num_overflows = 0
+        self._speeds: list[tuple[int, float, float]] = []
 
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
@@ -191,6 +200,10 @@ class MegatronReader:
         last = self._rows.last_step
         spans += read_records(block, VALIDATION, TEST, rows=self._evals, last_step=last)
         spans += read_times(block, self._log)
+        for match in _SPEED.finditer(block.text):
+            speed = (block.line(match.start()), float(match["s"]), float(match["tflops"]))
+            self._speeds.append(speed)
+            spans.append(match.span())
         text, log = block.text, self._log
         self._num_overflows += count_overflows(block)
         for match in _ARGUMENTS.finditer(text):
@@ -219,6 +232,8 @@ class MegatronReader:
     def finish(self) -> None:
         """Put the columns into the log, and what follows from the arguments beside them."""
         log = self._log
+        if not len(self._rows):
+            self._count_speeds()
         log.rows, log.evals = self._rows.finish(), self._evals.finish()
         if self._ranks:
             told = {f"({t}, {p})": n for (t, p), n in sorted(self._ranks.items())}
@@ -242,6 +257,15 @@ class MegatronReader:
                 f"{', '.join(map(str, ranks))}"
             )
 
+    def _count_speeds(self) -> None:
+        """Take the speeds that one rank prints for the steps; another prints the records."""
+        for step, (line, seconds, tflops) in enumerate(self._speeds, start=1):
+            row = self._rows.add(step, line=line, time=float("nan"), source="")
+            self._rows.put(row, "printed/seconds", seconds, quantum=0.01)
+            self._rows.put(row, "perf/tflops_per_device", tflops, quantum=0.1)
+        if self._speeds:
+            self._log.notes.append("its lines tell no step: they are counted one by one")
+
     def _read_arguments(self, body: bytes) -> None:
         """Read every argument: values may be empty, lists, or no literals."""
         pattern = _ARGUMENT if body.count(b"\n") > 1 else _FOLDED
@@ -251,7 +275,8 @@ class MegatronReader:
 
     def _read_memory(self, block: Block) -> None:
         for match in _MEMORY.finditer(block.text):
-            device = f"rank {int(match['rank'])}" if match["rank"] else "a rank"
+            rank = _MEMORY_RANK.search(block.text, max(0, match.start() - 40), match.start())
+            device = f"rank {int(rank['rank'])}" if rank else "a rank"
             line = block.line(match.start())
             for what, number in _MEMORY_FIELD.findall(match["fields"]):
                 quantity = what.decode()

@@ -17,7 +17,7 @@ _ESCAPE = re.compile(
 )
 # What launchers put before every line: `0: `, `[default3]:`, `[rank0]:`, `(name, pid=1) `, `# `.
 _LABEL = re.compile(
-    rb"(?:\s*(?:\d{1,6}:(?: |$)|\[[A-Za-z]*\d+\]:|"
+    rb"(?:\s*(?:\d{1,6}:(?: |$)|\[[A-Za-z]*\d+\]:|\[[\w.-]{1,60}:\d+\]:|"
     rb"\([\w.-]+,? (?:pid|rank)=\d+[^()\n]{0,40}\)|#(?: |$)))+ ?"
 )
 _DIGITS = re.compile(rb"\d{1,18}")

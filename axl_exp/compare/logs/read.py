@@ -156,6 +156,7 @@ def _parse(blocks: Iterator[tuple[Mended, bool]], path: Path, *, first_line: int
         block = Block(mended.text, first_line, mended.labels, is_first, is_last)
         if reader is None and (found := _detect(mended.text)) is not None:
             log.format, reader = found.dialects[0].format, found(log)
+            log.notes.extend(_others_told(mended.text, found))
         if reader is not None:
             spans = reader.read(block)
             if is_first or is_last:
@@ -187,6 +188,18 @@ def _detect(text: bytes) -> type[Reader] | None:
     if most:
         return reader
     return next((r for r in READERS if r.heads.search(text)), None)
+
+
+def _others_told(text: bytes, reader: type[Reader]) -> list[str]:
+    """Return in words which other trainers' step records a text begins with."""
+    notes = []
+    for other in READERS:
+        found = (d.anchor.finditer(text, 0, _SAMPLE_BYTES) for d in other.dialects)
+        count = sum(1 for matches in found for _ in matches)
+        if other is not reader and count:
+            what = f"{count:,} step records of {other.dialects[0].format}"
+            notes.append(f"it holds {what} besides, which are not read")
+    return notes
 
 
 def _find_failure(block: Block, log: Log) -> None:

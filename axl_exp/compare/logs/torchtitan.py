@@ -44,8 +44,8 @@ _NAMES = {
 STEP = Dialect(
     format=FORMAT,
     anchor=re.compile(
-        rb"(?<!completed )(?<!validate )(?<!eval )(?<![\w/-])step:\s*(?P<step>\d+)"
-        rb"(?=[ \t,|]{1,8}[a-zA-Z][\w/]*:\s)"
+        rb"(?<!completed )(?<!deactivation )(?<!validate )(?<!eval )(?<![\w/-])step:"
+        rb"\s*(?P<step>\d+)(?=[ \t,|]{1,8}[a-zA-Z][\w/]*:\s)"
     ),
     field=_FIELD,
     names=_NAMES,

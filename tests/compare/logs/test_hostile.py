@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from axl_exp.compare.__main__ import main
 from axl_exp.compare.logs.as_run import metrics_of
 from axl_exp.compare.logs.log import LogError
-from axl_exp.compare.logs.read import parse_log
+from axl_exp.compare.logs.read import parse_log, read_log
 from axl_exp.compare.logs.word_diff import one_side
 
 STEP = b"completed step: 3, seconds: 0.100, loss: 2.125\n"
@@ -171,3 +171,33 @@ def test_a_number_cut_by_the_end_of_a_log_is_left_out():
     whole = "\n".join([*lines, step.format(20)])  # Without a last line end, but whole.
     numbers = metrics_of(parse_log(whole.encode(), path=Path("some.log"))).numbers
     assert numbers["train/loss"].steps.tolist() == list(range(1, 21))
+
+
+TWO_TOOLS = (
+    "{'loss': 2.5, 'grad_norm': 1.25, 'learning_rate': 5e-05, 'epoch': 0.1}\n",
+    "completed step: 3, seconds: 0.100, loss: 2.125\n",
+)
+
+
+def test_step_records_of_another_tool_in_a_log_are_told():
+    hugging_face, maxtext = TWO_TOOLS
+    log = parse_log((hugging_face + 2 * maxtext).encode(), path=Path("some.log"))
+    assert log.format == "MaxText"
+    told = "it holds 1 step records of Hugging Face Trainer besides, which are not read"
+    assert told in log.notes
+    alone = "completed profiler activation/deactivation step: 3, total_weights: 8, loss: 2.125\n"
+    assert parse_log((maxtext + alone).encode(), path=Path("some.log")).notes == []
+
+
+def test_a_log_begins_where_its_steps_do_however_much_stands_before(tmp_path):
+    noise = (
+        "Requirement already satisfied: numpy in /usr/lib (1.26)\n"
+        "2026-01-01 00:00:00.123456: E external/xla/cuda_platform.cc:51] failed call: 303\n"
+        "Traceback (most recent call last):\n  File 'x.py', line 3, in <module>\nImportError: x\n"
+        "  5%|#    | 5/100 [00:01<00:19, 5.0it/s] | loss: none\n"
+    )
+    steps = "".join(f"completed step: {k}, seconds: 0.100, loss: 2.5\n" for k in range(30))
+    path = tmp_path / "some.log"
+    path.write_text(noise * (1_300_000 // len(noise)) + steps)
+    numbers = metrics_of(read_log(path)).numbers
+    assert numbers["train/loss"].steps.tolist() == list(range(30))

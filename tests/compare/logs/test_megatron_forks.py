@@ -156,3 +156,14 @@ def test_an_evaluation_at_the_end_of_training_stands_at_the_last_step():
         "lm loss value: 8.125000E+00 | lm loss PPL: 3.4E+03 |\n"
     )
     assert found["eval/validation/loss"] == {7: 8.125}
+
+
+def test_a_rank_that_prints_speeds_alone_has_steps_one_by_one():
+    log, found = read(
+        "Step Time : 9.25s GPU utilization: 20.5MODEL_TFLOP/s/GPU\n"
+        "Step Time : 2.50s GPU utilization: 410.5MODEL_TFLOP/s/GPU\n"
+    )
+    assert found["perf/step_seconds"] == {1: 9.25, 2: 2.5}
+    assert found["perf/tflops_per_device"] == {1: 20.5, 2: 410.5}
+    assert "its lines tell no step: they are counted one by one" in log.notes
+    assert log.num_not_understood == 0

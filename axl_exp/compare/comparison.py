@@ -31,7 +31,7 @@ from axl_exp.compare.validity import (
     ran_one_after_other,
     within_side,
 )
-from axl_exp.compare.verdict import MetricResult, State, Verdict, overall
+from axl_exp.compare.verdict import MetricResult, State, Verdict, first_of, overall
 from axl_exp.config.leaf_class import leaf_class
 
 
@@ -147,7 +147,7 @@ def _compare(
         b=b,
         runs_a=side_a.runs,
         runs_b=side_b.runs,
-        verdict=overall(metrics, confounders=[], identical_losses=""),
+        verdict=overall(metrics, confounders=[], losses=""),
         differences=found,
         metrics=metrics,
         time=time_use(a, b),
@@ -166,16 +166,26 @@ def _compare(
 
 def _decided(c: Comparison, metrics: list[MetricResult]) -> Comparison:
     """Return the comparison with the corrected metrics and what follows from them."""
-    identical = identical_told(c.losses.quantum).rstrip(",") if c.losses.identical else ""
     confounders = [d.what for d in c.differences if d.kind is Kind.CONFOUNDER]
     return replace(
         c,
         metrics=metrics,
-        verdict=overall(metrics, confounders=confounders, identical_losses=identical),
+        verdict=overall(metrics, confounders=confounders, losses=_losses_told(c)),
         explanations=explanations(
             c.a, c.b, metrics=metrics, changes=c.changes, differences=c.differences
         ),
     )
+
+
+def _losses_told(c: Comparison) -> str:
+    """Return whether the losses are the same, or where they part and by what; empty without any."""
+    if c.losses.identical:
+        return f"losses are {identical_told(c.losses.quantum).rstrip(',')}"
+    if c.losses.parting is None or c.losses_explained is None:
+        return ""
+    causes = c.losses_explained.leaves or c.losses_explained.facts
+    told = f"can be explained by {first_of(causes)}" if causes else "unexplained"
+    return f"losses part at step {c.losses.parting.step:,} ({told})"
 
 
 def _notes_of(side_a: LoadedSide, side_b: LoadedSide) -> list[str]:

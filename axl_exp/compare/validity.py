@@ -17,15 +17,16 @@ from axl_exp.config.leaf_class import LeafClass
 
 # The first pattern that matches the whole name decides; a fact that none knows is a confounder.
 _KINDS = (
-    (r"git\.(branch|root)", Kind.HARMLESS),
+    (r"git\.branch", Kind.HARMLESS),
     (r"hardware\.host\.(name|system)", Kind.HARMLESS),
     (r"format", Kind.DECLARED),
     (r"jax_flags\.JAX_(COMPILATION_CACHE|LOG|TRACEBACK|DEBUG_LOG).*", Kind.HARMLESS),
     # Where data and rules were read; the fingerprint and the config say what they are.
     (r"data\.source|embedded_data|module|mesh_rule", Kind.HARMLESS),
 )
-# Facts that say nothing of their own: they follow from others, or differ between any two runs.
-_UNTOLD = r"schema|started_unix_seconds|command_line.*|launches.*|git\.dirty|overrides.*"
+# Facts that say nothing of their own: they follow from others, or differ between any two runs (the
+# folder of a checkout is where the code lay, and the commit says what it was).
+_UNTOLD = r"schema|started_unix_seconds|command_line.*|launches.*|git\.(dirty|root)|overrides.*"
 _UNKNOWN = "unknown"
 _MAX_TOKEN_RATIO = 1.05  # Packing fills batches unevenly; a real change of the batch is larger.
 

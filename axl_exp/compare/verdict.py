@@ -114,9 +114,7 @@ def direction(result: MetricResult) -> State:
     return State.BETTER if (result.delta < 0) == (result.better is Better.LOWER) else State.WORSE
 
 
-def overall(
-    results: Sequence[MetricResult], *, confounders: Sequence[str], identical_losses: str
-) -> Verdict:
+def overall(results: Sequence[MetricResult], *, confounders: Sequence[str], losses: str) -> Verdict:
     """Return the verdict over all metrics: one that is worse makes it a regression.
 
     Where nothing can be compared, that is the verdict. What cannot be compared is always named.
@@ -126,7 +124,7 @@ def overall(
     Args:
         results: All metrics.
         confounders: What differs between the environments and may explain a change.
-        identical_losses: How far the training losses are known to be equal; else empty.
+        losses: How far the training losses go together, in words; empty where nothing is known.
     """
     by_state = {state: [r for r in results if r.state is state] for state in State}
     worse, better, missing = (
@@ -151,15 +149,15 @@ def overall(
             margin = 100 * group[0].equivalence.margin
             names = ", ".join(result.name for result in group)
             sentences.append(f"{told} within {margin:g} %: {names}")
-    if identical_losses:
-        sentences.append(f"losses are {identical_losses}")
+    if losses:
+        sentences.append(losses)
     undecided = [r for r in missing if r.is_undecided]
     if undecided:
         sentences.append(f"not told by so few runs or steps: {_names(undecided)}")
     if never := [r.name for r in missing if not r.is_undecided]:
         sentences.append(f"not comparable: {', '.join(never)}")
     if confounders:
-        sentences.append(f"confounded by {_first(confounders)}")
+        sentences.append(f"confounded by {first_of(confounders)}")
     state = State.WORSE if worse else State.BETTER if better else State.WITHIN_NOISE
     code = EXIT_NOT_COMPARABLE if unshown else EXIT_NO_REGRESSION
     code = EXIT_REGRESSION if worse else code
@@ -172,7 +170,8 @@ def worst_exit_code(verdicts: Sequence[Verdict]) -> int:
     return EXIT_REGRESSION if EXIT_REGRESSION in codes else max(codes)
 
 
-def _first(names: Sequence[str], *, limit: int = 3) -> str:
+def first_of(names: Sequence[str], *, limit: int = 3) -> str:
+    """Return the first names, and how many more there are."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 

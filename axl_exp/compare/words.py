@@ -21,6 +21,7 @@ LOOKS = {
     State.WITHIN_NOISE: ("≈", "noise"),
     State.NOT_COMPARABLE: ("?", "unsure"),
 }
+_THOUSANDS = 1000  # Of runs: nobody launches so many, and the spread tells no more digits.
 _ASSUMED = (
     "Fewer than three runs per side, and no three runs of one code stored: floors are assumed, not "
     "measured, and drift between runs is in no interval."
@@ -72,7 +73,7 @@ def _metric_row(m: MetricResult) -> MetricRow:
         delta=NONE if m.delta is None else _signed(value_told(m, m.delta), m.delta),
         change=NONE if m.relative is None else percent(m.relative),
         interval=" … ".join(ends) if ends else NONE,
-        floor=NONE if floor is None else f"±{100 * floor:.3g} %",
+        floor=NONE if floor is None else floor_told(floor),
         icon=icon,
         style=style,
         state=str(m.state),
@@ -87,6 +88,12 @@ def floor_of(m: MetricResult) -> float | None:
     if m.floor is None or not m.a_runs or not m.b_runs:
         return None
     return m.floor.between(len(m.a_runs), len(m.b_runs))
+
+
+def floor_told(floor: float) -> str:
+    """Return a noise floor in words: `±0.5 %`."""
+    percents = 100 * floor
+    return f"±{percents:.3g} %" if percents < 1000 else f"±{percents:,.0f} %"
 
 
 def value_told(m: MetricResult, value: float | None) -> str:
@@ -120,12 +127,17 @@ def noise_told(metrics: Sequence[MetricResult]) -> list[str]:
         if any(m.floor and m.floor.spread is not None for m in judged):
             runs = f"{fewest} run{'s' * (fewest > 1)}"
             lines.append(f"{runs} per side: no p-value; measured floors are of stored A/A runs.")
-    more = [f"{m.name} {m.more_runs}" for m in judged if m.more_runs is not None and not m.follows]
+    known = [m for m in judged if m.more_runs is not None and not m.follows]
+    more = [f"{m.name} {_count(m.more_runs or 0)}" for m in known]
     if more:
         lines.append(f"More runs per side that would detect a change of 1 %: {', '.join(more)}.")
     else:
         lines.append("How many more runs would detect 1 % is not known before 3 per side ran.")
     return lines
+
+
+def _count(num_runs: int) -> str:
+    return f"{num_runs:,}" if num_runs < _THOUSANDS else f"{_THOUSANDS:,} or more"
 
 
 def time_with_total(uses: Sequence[TimeUse]) -> list[TimeUse]:

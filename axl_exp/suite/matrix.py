@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.figures import PEAK_MEMORY
 from axl_exp.compare.load import Run
 from axl_exp.compare.verdict import MetricResult
 from axl_exp.compare.words import LOOKS, NONE, percent, value_told
@@ -20,9 +21,9 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tok/s", ("perf/tokens_per_second@0.5",)),
     ("TFLOP/s", ("perf/tflops_per_device@0.5",)),
     ("MFU", ("perf/mfu@0.5",)),
-    ("memory", ("peak_memory_bytes",)),
+    ("memory", (PEAK_MEMORY,)),
 )
-_FACTS = ("parameters", "memory %", "JAX")
+_FACTS = ("parameters", "JAX")
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ def _metric_cell(c: Comparison, keys: tuple[str, ...]) -> Cell:
         return Cell(NONE)
     icon, style = LOOKS[found.state]
     change = "" if found.relative is None else percent(found.relative)
-    told = f"{found.name}: {value_told(found, found.a)} to {value_told(found, found.b)}, "
-    return Cell(
-        value_told(found, found.b), change, icon, style, told + f"{found.state}: {_why(found)}"
-    )
+    value = value_told(found, found.b)
+    told = f"{found.name}: {value_told(found, found.a)} to {value}, {found.state}: {_why(found)}"
+    share = _memory_share(c.b) if found.key == PEAK_MEMORY else ""
+    return Cell(value + share, change, icon, style, told)
 
 
 def _why(metric: MetricResult) -> str:
@@ -96,7 +97,7 @@ def _why(metric: MetricResult) -> str:
 
 
 def _fact_cells(c: Comparison) -> list[Cell]:
-    told = [(of(c.a), of(c.b)) for of in (_parameters, _memory_percent, _jax)]
+    told = [(of(c.a), of(c.b)) for of in (_parameters, _jax)]
     return [Cell(b if a == b else f"{a} → {b}") for a, b in told]
 
 
@@ -109,9 +110,9 @@ def _parameters(run: Run) -> str:
     return format_number(count) if isinstance(count, int) else str(count or NONE)
 
 
-def _memory_percent(run: Run) -> str:
-    """Return the peak against what there was to give, where the run tells both."""
-    peak, limit = (run.summary.get(key) for key in ("peak_memory_bytes", "available_memory_bytes"))
+def _memory_share(run: Run) -> str:
+    """Return the peak against what there was to give; empty where the run does not tell both."""
+    peak, limit = (run.summary.get(key) for key in (PEAK_MEMORY, "available_memory_bytes"))
     if not isinstance(peak, (int, float)) or not isinstance(limit, (int, float)) or not limit:
-        return NONE
-    return f"{100 * peak / limit:.1f} %"
+        return ""
+    return f" ({100 * peak / limit:.1f} %)"

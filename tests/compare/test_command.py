@@ -71,9 +71,9 @@ Config: the same 6 leaves
 """
 
 WORSE_HEAD = """\
-▼ worse: training loss, tail +2.00 %; not comparable: step time, median (s),
-step time, p95 (s), tokens/s, peak memory (bytes); confounded by
-hardware.device_count
+▼ worse: training loss, tail +2.00 %; losses part at step 2 (can be explained by
+learner.learning_rate); not comparable: step time, median (s), step time, p95
+(s), tokens/s, peak memory (bytes); confounded by hardware.device_count
   A  a
   B  b
   note: B is stopped

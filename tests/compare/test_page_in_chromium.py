@@ -180,6 +180,38 @@ def test_the_page_can_be_read_with_scripts_off(report, tmp_path):
         driver.quit()
 
 
+def test_on_a_phone_nothing_but_tables_is_wider_than_the_window_and_every_verdict_is_in_sight(
+    browser, report
+):
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        open_page(browser, report)
+        width = "return document.documentElement.scrollWidth"
+        assert browser.execute_script(width) <= 390
+        for cell in browser.find_elements("css selector", "tr.has-why td.state"):
+            assert cell.rect["x"] + cell.rect["width"] <= 390
+        for words in browser.find_elements("css selector", "tr.why td > div"):
+            assert words.rect["x"] + words.rect["width"] <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_screen_reader_finds_one_heading_per_part_and_a_name_for_every_picture(browser, report):
+    open_page(browser, report)
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    told = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node.get("ignored") and "role" in node
+    ]
+    names = {role: [name for r, name in told if r == role] for role, _ in told}
+    assert sum(role == "main" for role, _ in told) == 1
+    assert names["heading"][0].startswith("worse: step time, median (s)")
+    assert {"Metrics", "Logs"} < {name.split("  ")[0].strip() for name in names["heading"]}
+    assert all(names["image"]) and all(names["link"]) and all(names["columnheader"])
+
+
 def test_a_hundred_thousand_steps_of_twenty_metrics_open(browser, make_run, tmp_path):
     steps = 100_000
     sides = []

@@ -9,7 +9,7 @@ from itertools import groupby
 from axl_exp.compare.config_changes import ConfigChange
 from axl_exp.compare.time_use import TimeUse
 from axl_exp.compare.verdict import MetricResult
-from axl_exp.compare.words import floor_of, percent
+from axl_exp.compare.words import floor_of, floor_told, percent
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Effect:
 
 
 def effect_of(m: MetricResult) -> Effect | None:
-    """Return the drawing of a metric's change; None where it has none."""
-    if m.relative is None:
-        return None
+    """Return the drawing of a metric's change; None where it has none, or no noise beside it."""
     floor = floor_of(m)
     ends = [] if m.interval is None else [m.interval.low, m.interval.high]
+    if m.relative is None or (floor is None and not ends):
+        return None
     reach = 1.15 * max(abs(v) for v in (m.relative, floor or 0.0, *ends)) or 1.0
     place = lambda value: round(50 + 50 * value / reach, 2)  # noqa: E731
     told = percent(m.relative)
     told += f", 95 % interval {percent(ends[0])} to {percent(ends[1])}" if ends else ""
-    told += f", noise floor ±{100 * floor:.3g} %" if floor is not None else ""
+    told += f", noise floor {floor_told(floor)}" if floor is not None else ""
     return Effect(
         point=place(m.relative),
         low=place(ends[0]) if ends else None,

@@ -94,6 +94,7 @@ def _log(run: Run, log: Log) -> dict[str, Any]:
         "format": log.format,
         "num_records": len(log.rows),
         "facts": run.env,
+        "results": log.results,
         "arguments": log.arguments,
         "parameters": log.parameters,
         "activations": log.activations,

@@ -106,7 +106,7 @@ class HuggingFaceReader:
         start, end = span
         if "train_runtime" in told:
             summary = {key: read_number(told[key]) for key in _SUMMARY if key in told}
-            self._log.facts["hugging_face_summary"] = summary
+            self._log.results["summary"] = summary
             self._log.has_ended = True
             return
         is_eval = any(name.startswith("eval_") for name in told)

@@ -107,6 +107,7 @@ class Log:
     """One log, parsed. `facts` are those of an env.json; `arguments` the settings it prints.
 
     Attributes:
+        results: What came of the run, beside its metrics: two runs may differ in it.
         rows: The step records.
         evals: The evaluation records.
         repairs: What had to be mended before the text could be read, in words.
@@ -125,6 +126,7 @@ class Log:
     rows: Rows
     evals: Rows
     facts: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
     memory: list[Memory] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)

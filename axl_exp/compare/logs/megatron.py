@@ -220,7 +220,7 @@ class MegatronReader:
             facts = log.facts.setdefault("parameters_in_billions", {})
             facts[match["what"].decode().lower()] = match["n"].decode()
         for match in _DATETIME.finditer(text):
-            moments = log.facts.setdefault("events", {})
+            moments = log.results.setdefault("events", {})
             moments[match["event"].decode(errors="replace")] = match["at"].decode().strip()
         if match := _WORLD.search(text):
             log.facts["hardware"] = {"platform": "gpu", "device_count": int(match["n"])}
@@ -282,7 +282,7 @@ class MegatronReader:
                 quantity = what.decode()
                 if match["unit"] == b"GB":  # Counters of the allocator stand among the bytes.
                     if not (named := _GIGABYTES.fullmatch(quantity)):
-                        self._log.facts.setdefault("allocator", {})[quantity] = number.decode()
+                        self._log.results.setdefault("allocator", {})[quantity] = number.decode()
                         continue
                     quantity = named["what"].replace("-", " ")
                 num_bytes = float(number) * _BYTES_PER[match["unit"]]

@@ -49,6 +49,7 @@ def merge_logs(logs: Sequence[Log]) -> Log:
         rows=_joined([log.rows for log in mine]),
         evals=_joined([log.evals for log in mine]),
         facts={k: v for log in mine for k, v in log.facts.items() if v not in ({}, "", None)},
+        results={k: v for log in mine for k, v in log.results.items()},
         arguments={k: v for log in mine for k, v in log.arguments.items()},
         parameters={k: v for log in mine for k, v in log.parameters.items()},
         activations={k: v for log in mine for k, v in log.activations.items()},

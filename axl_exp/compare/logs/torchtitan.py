@@ -23,6 +23,7 @@ _FIELD = re.compile(
     rb"(?:(?P<value>" + NUMBER + rb")(?:%|(?P<unit>[KMGT]i?B|ms|s|[kKM])?(?![\w:]))"
     rb"|N/A|n/a|None)(?:\((?P<memory_percent>" + NUMBER + rb")%\))?"
 )
+_NO_LOSS = -1.0
 _NAMES = {
     "loss": Name("train/loss"),
     "global_avg_loss": Name("train/loss"),
@@ -102,6 +103,12 @@ class TorchtitanReader:
         """Put the columns into the log."""
         log = self._log
         log.rows, log.evals = self._rows.finish(), self._evals.finish()
+        losses = log.rows.cells.get("train/loss")
+        if losses and all((piece == _NO_LOSS).all() for piece in losses.values.pieces()):
+            del log.rows.cells["train/loss"]
+            log.notes.append(
+                "every loss is -1: the rank that printed this is not of the last pipeline stage"
+            )
         if (cells := log.rows.cells.get("perf/memory_gib")) is not None:
             num_bytes = max(float(piece.max()) for piece in cells.values.pieces()) * _GIB
             memory = Memory("training", "this rank", "max reserved", num_bytes, None, None, 0)

@@ -18,7 +18,8 @@ from axl_exp.compare.logs.read import parse_log
 
 NAME = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(?P<step>\d{1,15})")
-_FACTS = ("global_step", "max_steps", "num_train_epochs", "train_batch_size", "total_flos")
+_SETTINGS = ("max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps")
+_RESULTS = ("global_step", "total_flos", "best_metric")
 _MAX_BYTES = 1 << 30
 
 
@@ -62,7 +63,8 @@ def read_trainer_state(path: Path) -> Log:
         raise LogError(f"{path} holds no record: its log_history is empty or missing.")
     log = parse_log("".join(lines).encode(), path=path)
     log.format = FORMAT
-    log.facts["trainer_state"] = {key: state[key] for key in _FACTS if key in state}
+    log.arguments = {key: str(state[key]) for key in _SETTINGS if key in state}
+    log.results |= {key: state[key] for key in _RESULTS if state.get(key) is not None}
     steps = (state.get("global_step"), state.get("max_steps"))
     log.has_ended |= all(isinstance(step, int) for step in steps) and steps[0] >= steps[1] > 0
     return log

@@ -61,7 +61,7 @@ def test_trainer_evaluations_stand_at_the_step_before_them_whatever_their_own_ba
     log, metrics = read(text)
     assert values(metrics, "eval/validation/loss") == {20: 2.4}
     assert log.has_ended
-    assert log.facts["hugging_face_summary"] == {"train_runtime": 12.5, "train_loss": 2.6}
+    assert log.results["summary"] == {"train_runtime": 12.5, "train_loss": 2.6}
 
 
 def test_a_loss_of_zero_beside_a_gradient_norm_of_nan_is_nan():

@@ -130,7 +130,7 @@ def test_memory_of_megatron_bridge_is_in_gigabytes_and_its_counters_are_no_memor
     )
     told = {(m.device, m.quantity): m.num_bytes for m in log.memory}
     assert told == {("rank 0", "allocated"): 51.5e9, ("rank 0", "max reserved"): 216.25e9}
-    assert log.facts["allocator"] == {"mem-alloc-retires": "0", "mem-allocated-count": "571"}
+    assert log.results["allocator"] == {"mem-alloc-retires": "0", "mem-allocated-count": "571"}
     assert log.facts["parameters_in_billions"] == {
         "number of parameters in transformer layers": "6.98"
     }

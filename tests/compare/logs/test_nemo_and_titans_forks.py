@@ -92,6 +92,12 @@ def test_fields_that_forks_of_torchtitan_add_do_not_hide_those_behind_them():
     }
 
 
+def test_a_loss_of_minus_one_on_every_line_is_no_loss():
+    log, found = read("".join(TITAN.format(at=k, step=k) for k in (1, 2)).replace("6.1250", "-1.0"))
+    assert "train/loss" not in found and found["train/gradient_norm"] == {1: 1.25, 2: 1.25}
+    assert any("not of the last pipeline stage" in note for note in log.notes)
+
+
 def test_a_save_of_torchtitan_is_charged_to_the_line_behind_it():
     text = TITAN.format(at=1, step=1)
     text += (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from axl_exp.compare.__main__ import main
 from axl_exp.compare.logs.as_run import config_of, metrics_of
 from axl_exp.compare.logs.log import Log
 from axl_exp.compare.logs.read import parse_log, read_log
@@ -153,3 +154,19 @@ def test_axlearn_losses_and_average_step_times_of_one_step_stand_together():
 def test_an_address_is_no_tokens_per_second():
     log, _ = read(megatron() + "see https: 3 and step:4 for more\n")
     assert log.num_not_understood == 0
+
+
+def test_what_came_of_two_runs_confounds_neither(tmp_path, capsys):
+    paths = [tmp_path / name for name in ("a", "b")]
+    for hour, path in enumerate(paths):
+        at = f"datetime: 2025-06-28 {hour:02}:41:00"
+        path.write_text(
+            f"[before the start of training step] {at}\n{megatron(30)}"
+            f"[after training is done] {at}\n"
+            "[Rank 0] (after 1 iterations) memory (GB) | mem-allocated-gigabytes: 51.5 | "
+            f"mem-allocated-count: 57{hour}\n"
+        )
+    assert main(list(map(str, paths))) == 0
+    told = capsys.readouterr().out
+    assert "confound" not in told and "identical as printed" in told
+    assert read_log(paths[0]).results["allocator"] == {"mem-allocated-count": "570"}

@@ -149,6 +149,7 @@ def test_a_trainers_state_is_a_side_with_the_steps_that_it_tells(tmp_path, capsy
     assert found["hugging_face/memory (GB)"] == {20: 3.75}
     assert found["hugging_face/rewards/chosen"] == {30: -0.5}
     assert run.status == "finished"
+    assert run.config is not None and run.config.texts["max_steps"] == "30"
     copy = tmp_path / "copied.json"
     copy.write_bytes((tmp_path / "checkpoint-30" / "trainer_state.json").read_bytes())
     assert main([str(tmp_path / "checkpoint-30"), str(copy)]) == 0

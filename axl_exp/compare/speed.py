@@ -58,9 +58,10 @@ def _result(
     window = _common_window([*a, *b])
     steady = [[steady_values(run, metric.key, window=window) for run in side] for side in (a, b)]
     basis = ""
-    if metric.by_flops and (factor := on_one_basis(metric, a[0], b[0])) is not None:
-        steady[1] = [factor * values for values in steady[1]]
-        basis = f"; B's recomputed by A's formula {a[0].env.get('flop_formula')}, x {factor:.4g}"
+    if metric.by_flops and (found := on_one_basis(metric, a[0], b[0])) is not None:
+        factors = (found.a, found.b)
+        steady = [[x * v for v in side] for x, side in zip(factors, steady, strict=True)]
+        basis = found.told
     runs_a, runs_b = (
         tuple(float(np.quantile(values, metric.quantile)) for values in side if len(values))
         for side in steady
@@ -140,7 +141,7 @@ def _why_not(
             return reason
         if metric.per_step and (reason := incomparable_steps(a[0], run)):
             return reason
-    if metric.by_flops and (reason := incomparable_flops(a[0], b[0])):
+    if metric.by_flops and (reason := incomparable_flops(metric, a[0], b[0])):
         return reason
     fewest = [min(len(values) for values in side) for side in steady]
     if min(fewest) < MIN_TOLD_STEPS:

@@ -41,6 +41,7 @@ def adastar_optimizer(
     weight_decay: float = 0.0,
     weight_decay_per_param_scale: ConfigOr[PerParamScale] | None = None,
     update_schedule: ConfigOr[Schedule],
+    ema_dtype: Any = None,
     verbosity: int = 0,
 ) -> optax.GradientTransformation:
     """Return Δp = -s(t) · (learning_rate · u + weight_decay · w · p), with u from these stages.
@@ -61,23 +62,22 @@ def adastar_optimizer(
         gradient_ema_debias: Whether m is debiased.
         gradient_square_ema_decay: β of v.
         gradient_square_ema_debias: Whether v is debiased.
-        eps: Added to √v.
-        eps_square: Added to g².
+        eps, eps_square: Added to √v, and to g².
         raw_update_clipping_threshold: The largest root mean square of r; None for no limit.
-        update_ema_decay: β of the mean of r; None: r itself.
-        update_ema_debias: Whether that mean is debiased.
-        adam_update_transformation: Applied before rate and decay; None leaves u as it is.
+        update_ema_decay, update_ema_debias: Of the mean of r; None: r itself.
+        adam_update_transformation: Applied before rate and decay; None: u as it is.
         weight_decay: How much of p an update takes away where the schedule is 1.
         weight_decay_per_param_scale: w; None is 1 everywhere.
         update_schedule: s, from step 1.
-        verbosity: Above 0, reports the root mean squares of r before clipping and of u before its
-            transformation, for each parameter: `raw_update_rms/<path>` and `update_rms/<path>`.
+        ema_dtype: In which the means of g and r are kept; None: the parameter's, as that of g².
+        verbosity: Above 0, reports `raw_update_rms/<path>`, of r before clipping, and
+            `update_rms/<path>`, of u before its transformation.
     """
     stages = [
         _raw_updates(
-            gradient_ema=_Ema(gradient_ema_decay, gradient_ema_debias),
+            gradient_ema=_Ema(gradient_ema_decay, gradient_ema_debias, ema_dtype),
             gradient_square_ema=_Ema(gradient_square_ema_decay, gradient_square_ema_debias),
-            update_ema=_Ema(update_ema_decay, update_ema_debias),
+            update_ema=_Ema(update_ema_decay, update_ema_debias, ema_dtype),
             eps=eps,
             eps_square=eps_square,
             clip=clip_by_block_rms(raw_update_clipping_threshold),
@@ -103,17 +103,20 @@ class _Ema:
 
     decay: float | None
     debias: bool | None
+    # In which it is kept; None for the parameter's.
+    dtype: Any = None
 
     def init(self, params: Any) -> Any:
-        return None if self.decay is None else jax.tree.map(jnp.zeros_like, params)
+        return None if self.decay is None else optax.tree.zeros_like(params, dtype=self.dtype)
 
     def update(self, x: Any, ema: Any, *, count: jax.Array) -> tuple[Any, Any]:
-        """Return what stands for x, and the state."""
+        """Return what stands for x, and the state; `count` is t, 1 for the first update."""
         decay = self.decay
         if decay is None:
             return x, None
-        ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, x)
-        return optax.tree.bias_correction(ema, decay, count) if self.debias else ema, ema
+        new = jax.tree.map(lambda e, x: decay * e.astype(x.dtype) + (1 - decay) * x, ema, x)
+        kept = optax.tree.cast_like(new, ema)
+        return optax.tree.bias_correction(new, decay, count) if self.debias else new, kept
 
 
 def _raw_updates(
@@ -126,7 +129,7 @@ def _raw_updates(
     clip: optax.GradientTransformation,
     reports: bool,
 ) -> optax.GradientTransformation:
-    """Return the stages of `adastar_optimizer` before its transformation."""
+    """Return the stages of `adastar_optimizer` up to the mean of r: m, v, r, its clipping."""
 
     def init(params: Any) -> Any:
         return AdastarState(

@@ -56,6 +56,16 @@ def learner_context(logical_axes: LogicalAxes | None) -> Iterator[LearnerContext
         _current.reset(token)
 
 
+@contextlib.contextmanager
+def nobody_listens() -> Iterator[None]:
+    """Let what is reported while the block runs reach no context around it."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 def add_summary(name: str, value: jax.Array) -> None:
     """Report a scalar of this update, for the step's record; without a Learner nobody listens.
 

@@ -18,6 +18,7 @@ from axl_exp.config import (
 from axl_exp.errors import UserError
 from axl_exp.optim.context import LogicalAxes, add_summary, learner_context
 from axl_exp.optim.ema import ParamEmaState, param_ema
+from axl_exp.optim.in_turns import advance_in_turns
 from axl_exp.optim.loss_scale import LossScaler
 from axl_exp.optim.per_param import add_rms_summaries, compile_pattern, map_with_path
 
@@ -71,7 +72,8 @@ class Learner(Configurable):
         # gradients overflow (see `dynamic_loss_scaler`). None does neither.
         loss_scaler: InstantiableConfig | None = None
         # Where the optimizer's state of each parameter waits between steps: `pinned_host` is the
-        # host's memory, to which a device copies by itself. None is the device's own.
+        # host's memory, to which a device copies by itself, one parameter's state after the other.
+        # None is the device's own.
         optimizer_memory: str | None = None
         # Report `param_rms/<path>` and `gradient_rms/<path>` of every parameter at every step.
         enable_per_variable_summaries: bool = False
@@ -116,51 +118,56 @@ class Learner(Configurable):
         next step, and `num_skipped_steps`, how many were left out until now.
         """
         gradients = _as_float32(self._trained(gradients))
-        if self.optimizer_memory is not None:
-            moments = jax.device_put(state.optimizer, jax.memory.Space.Device)
-            state = state._replace(optimizer=moments)
-        if self._loss_scaler is None:
-            return self._update(gradients, state, params)
-        gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
-        is_finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients)]).all()
-        output = self._update(gradients, state, params)
-        loss_scale = self._loss_scaler.updated(state.loss_scale, is_finite=is_finite)
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(is_finite, new, old),
-            (output.params, output.state._replace(loss_scale=None)),
-            (params, state._replace(loss_scale=None)),
-        )
-        return LearnerOutput(
-            params=kept[0],
-            state=kept[1]._replace(loss_scale=loss_scale),
-            summaries={
-                **output.summaries,
+        is_finite = loss_scale = None
+        if self._loss_scaler is not None:
+            gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
+            finite = [jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients)]
+            is_finite = jnp.stack(finite).all()
+            loss_scale = self._loss_scaler.updated(state.loss_scale, is_finite=is_finite)
+
+        def advance(optimizer_state: Any) -> tuple[Any, Any, dict[str, jax.Array]]:
+            new_params, new_state, summaries = self._advance(gradients, optimizer_state, params)
+            new_params = _if_finite(is_finite, new_params, params)
+            return new_params, _if_finite(is_finite, new_state, optimizer_state), summaries
+
+        if self.optimizer_memory is None:
+            new_params, optimizer_state, summaries = advance(state.optimizer)
+        else:
+            new_params, optimizer_state, summaries = advance_in_turns(
+                advance, state.optimizer, params=self._trained(params)
+            )
+        _, ema_state = self._ema.update(new_params, state.ema, new_params)
+        if loss_scale is not None:
+            summaries |= {
                 "loss_scale": loss_scale.scale,
                 "num_skipped_steps": loss_scale.num_skipped,
-            },
+            }
+        return LearnerOutput(
+            params=new_params,
+            state=LearnerState(
+                optimizer_state, _if_finite(is_finite, ema_state, state.ema), loss_scale
+            ),
+            summaries=summaries,
         )
 
-    def _update(self, gradients: Any, state: LearnerState, params: Any) -> LearnerOutput:
+    def _advance(
+        self, gradients: Any, optimizer_state: Any, params: Any
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        """Return the new parameters, p + Δp in float32; the optimizer's new state; summaries."""
         trained = _as_float32(self._trained(params))
         with learner_context(self._logical_axes) as context:
             add_summary("gradient_norm", optax.tree.norm(gradients))
             if self._reports_variables:
                 add_rms_summaries("param_rms", trained)
                 add_rms_summaries("gradient_rms", gradients)
-            updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, trained)
+            updates, optimizer_state = self._optimizer.update(gradients, optimizer_state, trained)
 
         def updated(p: jax.Array, update: Any) -> jax.Array:
             if isinstance(update, optax.MaskedNode):
                 return p
             return (p.astype(jnp.float32) + update).astype(p.dtype)
 
-        params = jax.tree.map(updated, params, updates)
-        _, ema_state = self._ema.update(params, state.ema, params)
-        return LearnerOutput(
-            params=params,
-            state=LearnerState(optimizer_state, ema_state, state.loss_scale),
-            summaries=context.summaries,
-        )
+        return jax.tree.map(updated, params, updates), optimizer_state, context.summaries
 
     def eval_params(self, state: LearnerState, params: Any) -> Any:
         """Return the parameters to evaluate: their running mean if there is one, else `params`."""
@@ -185,6 +192,13 @@ class Learner(Configurable):
                     f"learner.frozen_params: {pattern.pattern!r} matches no parameter; a pattern "
                     f"must match a whole path, such as {paths[0]!r}."
                 )
+
+
+def _if_finite(is_finite: jax.Array | None, new: Any, old: Any) -> Any:
+    """Return `new`, or `old` where gradients were not finite; None stands for finite."""
+    if is_finite is None:
+        return new
+    return jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), new, old)
 
 
 def _as_float32(tree: Any) -> Any:

@@ -1,5 +1,7 @@
 """Adastar against a loop in NumPy, and against the optimizers that are cases of it."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -143,6 +145,29 @@ def test_honeycrisp_skips_within_a_skipping_optimizer_as_a_numpy_loop_does():
         assert_close(params, reference.p)
     assert outputs[-1][2]["nonvalid_count"] == NUM_STEPS - reference.t
     assert 20 < reference.t < 180
+
+
+def test_means_in_bfloat16_are_rounded_where_they_are_kept_and_nowhere_else():
+    fields = ALL_STAGES | {"ema_dtype": jnp.bfloat16}
+    learner, reference = learner_of(optimizer(fields)), NumpyAdastar(ALL_STAGES)
+    inputs = list(gradients())[:20]
+    for g, (params, state, _) in zip(inputs, run(learner, inputs), strict=True):
+        reference.step(g)
+        assert_close(params, reference.p)
+        (adastar, _), *_ = state.optimizer
+        for name, kept in (
+            ("gradient_ema", adastar.gradient_ema),
+            ("update_ema", adastar.update_ema),
+        ):
+            for path in SHAPES:
+                exact = reference.means[name, path]
+                stored = np.asarray(optax.tree.get(kept, path.split("/")[1]), np.float64)
+                # Half a unit in the last of 8 bits, and what float32 adds to it.
+                np.testing.assert_allclose(stored, exact, rtol=2**-8 * 1.001, atol=1e-9)
+                # The next step begins with what was kept.
+                reference.means[name, path] = stored
+        squares = jax.tree.leaves(adastar.gradient_square_ema)
+        assert all(x.dtype == jnp.float32 for x in squares)
 
 
 def test_layers_are_clipped_as_if_they_were_parameters_of_their_own():

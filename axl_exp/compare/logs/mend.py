@@ -24,8 +24,8 @@ _DIGITS = re.compile(rb"\d{1,18}")
 # How an entry of a log begins. A line that begins otherwise may be the rest of the one before.
 _HEAD = re.compile(
     rb"\s*(?:[IWEF]\d{4} \d\d:|\d{4}[-/]\d\d|\[|steps?:|\{['\"]|iteration\s|completed |Completed |"
-    rb"Per train|XPK |Config param|Memstats|Using |rank \d|>|\(min|validation loss|EXIT_CODE|"
-    rb"TIMESTAMP|Traceback)"
+    rb"Training epoch |Epoch \d|Step Time|Per train|XPK |Config param|Memstats|Using |rank \d|>|"
+    rb"\(min|validation loss|EXIT_CODE|TIMESTAMP|Traceback)"
 )
 # Only a line in which a record begins, or may begin at its cut end, is tried with the next one.
 # Where the prefix of a logger stands in the middle of a line, and how long lines then are.

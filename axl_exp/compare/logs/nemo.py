@@ -49,6 +49,7 @@ STEP = Dialect(
         "val_ppl": Name("eval/validation/perplexity"),
     },
     prefix="nemo",
+    needles=(b"Training epoch ",),
     clock=line_clock,
 )
 WITHOUT_GLOBAL_STEP = replace(
@@ -72,6 +73,7 @@ BAR = replace(
         rb",[ \t]*(?P<name>[A-Za-z_][\w /().%-]{0,60}?)="
         rb"(?:(?P<value>" + NUMBER + rb")(?=[,\]])|[^,\]\n]{0,80})"
     ),
+    needles=(b"%|",),
     step=_step_of_bar,
 )
 
@@ -89,7 +91,8 @@ class NemoReader:
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
         self._log.has_ended |= b"`Trainer.fit` stopped: `max_steps=" in block.text
-        return read_records(block, *self.dialects, rows=self._rows)
+        spans = read_records(block, STEP, WITHOUT_GLOBAL_STEP, rows=self._rows)
+        return [*spans, *read_records(block, BAR, rows=self._rows)]
 
     def finish(self) -> None:
         """Put the columns into the log."""

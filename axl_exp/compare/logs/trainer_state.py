@@ -65,8 +65,9 @@ def read_trainer_state(path: Path) -> Log:
     log.format = FORMAT
     log.arguments = {key: str(state[key]) for key in _SETTINGS if key in state}
     log.results |= {key: state[key] for key in _RESULTS if state.get(key) is not None}
-    steps = (state.get("global_step"), state.get("max_steps"))
-    log.has_ended |= all(isinstance(step, int) for step in steps) and steps[0] >= steps[1] > 0
+    step, max_step = state.get("global_step"), state.get("max_steps")
+    if isinstance(step, int) and isinstance(max_step, int):
+        log.has_ended |= step >= max_step > 0
     return log
 
 

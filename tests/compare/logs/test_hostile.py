@@ -81,6 +81,25 @@ _PIECES = st.sampled_from(
             b"Skipping step",
             b"9" * 30,
         ),
+        *(
+            b"Training epoch 0, iteration 3/4 | ",
+            b"global_step: 3 | reduced_train_loss: 1.5",
+            b"Epoch 1:   1%|#| 3/9 [0:01<0:02, loss=1, ",
+            b"a=2.5]",
+        ),
+        *(b"Step Time : 2.5s GPU utilization: 20.5MODEL_TFLOP/s/GPU", b'[{"log": "', b"&quot;"),
+        *(
+            b" hip mem usage/free/total/usage_ratio: 1GB/2GB/3GB/4% |",
+            b"samples/sec: 1 | ",
+            b" ms |",
+        ),
+        *(b"time (ms) | a: 1", b" memory (GB) | mem-a-gigabytes: 1", b" Logical: f32[2].. ('a')."),
+        *(
+            b"Diff = B value. improved\n",
+            b"a (1234567) vs b\n",
+            b"XPK Start: ",
+            b"validation loss at ",
+        ),
         *(b"Waited 1e5 seconds for step 3 to finish before starting", b"\xff\xfe", b"  a .. b\n"),
     ]
 )

@@ -32,7 +32,7 @@ class ParameterComparison:
     num_a, num_b: How many each side tells; 0 where it tells none.
     num_matched: Pairs that are one parameter.
     is_wrapped: Whether paths were matched without what wraps them (`params/`, `/value`).
-    changes: What differs, by path.
+    changes: What differs, by path; layouts of activations that both sides tell are among it.
     untold: Facts that one side tells of no parameter, so that they are not compared.
     """
 
@@ -78,6 +78,7 @@ def compare_parameters(a: Run, b: Run) -> ParameterComparison:
             if fact not in untold and of_a.get(fact, "") != of_b.get(fact, ""):
                 change = ParameterChange(fact, before, of_a.get(fact, ""), of_b.get(fact, ""))
                 changes.append(change)
+    changes += _layout_changes(a, b)
     is_wrapped = any(before != after for before, after in pairs)
     num_matched = len(pairs) + len(renamed)
     return ParameterComparison(
@@ -87,6 +88,18 @@ def compare_parameters(a: Run, b: Run) -> ParameterComparison:
         changes=sorted(changes, key=lambda change: change.path),
         untold=untold,
     )
+
+
+def _layout_changes(a: Run, b: Run) -> list[ParameterChange]:
+    """Return which activations of one name are laid out otherwise; libraries name others apart."""
+    of_a, of_b = (run.log.activations if run.log else {} for run in (a, b))
+    return [
+        ParameterChange(f"activation, {fact}", name, told, of_b[name][fact])
+        for name, facts in of_a.items()
+        if name in of_b
+        for fact, told in facts.items()
+        if fact in of_b[name] and told != of_b[name][fact]
+    ]
 
 
 def _canonical(path: str) -> str:

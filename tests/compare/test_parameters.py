@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from axl_exp.compare.load import Run, load_run
+from axl_exp.compare.load import Run, load_run, run_of_log
+from axl_exp.compare.logs.read import parse_log
 from axl_exp.compare.parameters import ParameterChange, compare_parameters
 from axl_exp.run.files import RunFileError
 from axl_exp.run.layout import RunDir
@@ -78,3 +79,24 @@ def test_params_are_read_as_they_were_written(make_run):
     run_dir.params.write_text("what is this\n")
     with pytest.raises(RunFileError, match="params.txt:1 is no parameter"):
         read_params(run_dir.params)
+
+
+def log_with(layout: str, name: str = "attentions/out") -> Run:
+    prefix = "I0205 08:54:25.569170 13 a.py:9] "
+    text = (
+        f"{prefix}params/x/kernel\n    Shape:     float32[4,8]\n    Logical:   P('embed', 'mlp')\n"
+        "    Physical:  ('fsdp', None)\n"
+        f"{prefix}{name} Logical: bfloat16[8,128]....... ('batch', 'embed').\n"
+        f"{prefix}{name} Physical: bfloat16[8,128]...... {layout}.\n"
+        f"{prefix}completed step: 3, seconds: 0.100, loss: 2.125\n"
+    )
+    return run_of_log(parse_log(text.encode(), path=Path("x.log")))
+
+
+def test_an_activation_that_is_split_otherwise_is_told():
+    a = log_with("(('data', 'fsdp'), None)")
+    assert compare_parameters(a, a).changes == []
+    found = compare_parameters(a, log_with("('fsdp', None)"))
+    name, was, now = "attentions/out", "(('data', 'fsdp'), None)", "('fsdp', None)"
+    assert found.changes == [ParameterChange("activation, physical", name, was, now)]
+    assert compare_parameters(a, log_with("(None, None)", name="other")).changes == []

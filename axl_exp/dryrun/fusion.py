@@ -151,4 +151,4 @@ def is_alone(op: Op) -> bool:
 
 def _is_sum(op: Op) -> bool:
     """Whether it ends a chain: what it reads is computed on the fly, what it writes is small."""
-    return op.name.startswith(_REDUCTIONS)
+    return op.name.startswith(_REDUCTIONS) and not is_view(op)

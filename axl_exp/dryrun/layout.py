@@ -31,10 +31,15 @@ class Move:
 
 
 class Mesh:
-    """The sizes of the mesh axes, and what follows for arrays."""
+    """The sizes of the mesh axes, and what follows for arrays on its devices."""
 
-    def __init__(self, sizes: Mapping[str, int]):
+    def __init__(self, sizes: Mapping[str, int], *, lanes: int = 1):
+        """Keep the sizes, and of how many elements an array's rows are a multiple (128 on a TPU).
+
+        A TPU holds arrays in tiles of 8 x 128 (https://openxla.org/xla/tiled_layout).
+        """
         self.sizes = dict(sizes)
+        self.lanes = lanes
 
     def factor(self, axes: Sequence[str]) -> int:
         """Return how many devices lie along `axes`."""
@@ -52,12 +57,17 @@ class Mesh:
             for entry in entries
         )
 
-    def local_bytes(self, value: Value, spec: Spec) -> int:
-        """Return the bytes of `value` on one device; a dim that does not divide is padded."""
-        count = 1
-        for dim, axes in zip(value.shape, spec, strict=True):
-            count *= -(-dim // self.factor(axes))
-        return count * value.itemsize
+    def local_bytes(self, value: Value, spec: Spec, *, in_rows: bool = False) -> int:
+        """Return the bytes of `value` on one device; a dim that does not divide is padded.
+
+        Rows run along the last dim where `in_rows`, else along that which leaves the least gaps.
+        """
+        dims = [-(-dim // self.factor(axes)) for dim, axes in zip(value.shape, spec, strict=True)]
+        count = math.prod(dims)
+        if len(dims) < 2 or not count:
+            return count * value.itemsize
+        padded = [-(-dim // self.lanes) * self.lanes * (count // dim) for dim in dims]
+        return (padded[-1] if in_rows else min(padded)) * value.itemsize
 
 
 def whole(rank: int) -> Spec:

@@ -25,6 +25,7 @@ from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
 from axl_exp.resolve import Resolved
 
 _NUM_LARGEST = 8
+_TPU_LANES = 128
 
 
 def plan_dry_run(resolved: Resolved) -> PlanFacts:
@@ -38,7 +39,7 @@ def plan_dry_run(resolved: Resolved) -> PlanFacts:
     assert hardware is not None
     traced = trace_step(cfg, hardware)
     check_kept_names(cfg, traced.program)
-    mesh = Mesh(traced.mesh_sizes)
+    mesh = Mesh(traced.mesh_sizes, lanes=_TPU_LANES if hardware.platform == "tpu" else 1)
     found = _follow(traced, mesh)
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
     num_seq_shards = axis_sizes(cfg.mesh_shape)["seq"]

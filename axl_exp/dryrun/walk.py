@@ -10,8 +10,10 @@ from axl_exp.dryrun.facts import Spec
 from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
 from axl_exp.dryrun.kernels import kernel_flops
 from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
+from axl_exp.dryrun.order import with_products_at_their_sum
 from axl_exp.dryrun.partition import partition
 from axl_exp.dryrun.program import Op, Program, Value
+from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.wanted import wanted_specs
 
 
@@ -63,6 +65,7 @@ def walk(
     mesh: Mesh,
     made: frozenset[Value] = frozenset(),
     reused: frozenset[int] = frozenset(),
+    rows: frozenset[Value] | None = None,
 ) -> Walk:
     """Return what happens when `program` runs.
 
@@ -73,14 +76,19 @@ def walk(
         mesh: The mesh.
         made: Inputs that are made of nothing where they are needed, such as a matrix of zeros.
         reused: Outputs that are written where an input was, so that they need no memory.
+        rows: What lies as a kernel wants it; None finds out.
     """
-    return _Walker(program, inputs, wanted, mesh, made, reused).result()
+    program = with_products_at_their_sum(program)
+    if rows is None:
+        rows = kernel_rows(program)
+    return _Walker(program, inputs, wanted, mesh, made, reused, rows).result()
 
 
 class _Walker:
-    def __init__(self, program, inputs, wanted, mesh, made, reused):
+    def __init__(self, program, inputs, wanted, mesh, made, reused, rows):
         self.program: Program = program
         self.mesh: Mesh = mesh
+        self.rows: frozenset[Value] = rows
         self.wanted = wanted_specs(program, wanted, mesh)
         self.specs: dict[Value, Spec] = dict(zip(program.inputs, inputs, strict=True))
         self.made: frozenset[Value] = made
@@ -93,7 +101,17 @@ class _Walker:
             self._place(op)
 
     def bytes_of(self, value: Value) -> int:
-        return self.mesh.local_bytes(value, self.specs[value])
+        return self.mesh.local_bytes(value, self.specs[value], in_rows=value in self.rows)
+
+    def _walk_body(self, op: Op, inputs: list[Spec], wanted: list[Spec | None]) -> Walk:
+        return walk(
+            op.body,
+            inputs,
+            wanted=wanted,
+            mesh=self.mesh,
+            made=self._made_inside(op, op.body),
+            rows=self.rows,
+        )
 
     # -- layouts ------------------------------------------------------------------------------
 
@@ -123,11 +141,10 @@ class _Walker:
         for i, want in enumerate(wanted[:num_carry]):
             if want is None:
                 wanted[i] = inside[carried][i]
-        made = self._made_inside(op, body)
-        found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+        found = self._walk_body(op, inside, wanted)
         if found.outputs[:num_carry] != inside[carried]:
             inside[carried] = found.outputs[:num_carry]
-            found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+            found = self._walk_body(op, inside, wanted)
         self.bodies[op] = (found, op.params["length"])
         return [*found.outputs[:num_carry], *(((), *s) for s in found.outputs[num_carry:])]
 
@@ -149,8 +166,7 @@ class _Walker:
             ]
             outputs, moves = None, []
         wanted: list[Spec | None] = [None] * len(body.outputs)
-        made = self._made_inside(op, body)
-        found = walk(body, inside, wanted=wanted, mesh=self.mesh, made=made)
+        found = self._walk_body(op, inside, wanted)
         self.bodies[op] = (found, 1)
         return outputs or found.outputs, moves
 
@@ -268,13 +284,12 @@ class _Walker:
                     until = last_gather.get(move.value, i) if move.is_input else i
                     total += birth(move.value, Buffer(op, move.value, move.num_bytes, True), until)
             inner = self.bodies[op][0] if op in self.bodies else None
-            carried = self._carried(op, last, i, alive)
+            over = self._written_over(op, fusion, last, i, alive)
             for value in op.outputs:
                 if value not in fusion.has_memory or value.on_host or value in self.free:
                     continue
-                if value in carried:  # Written where the carried one was.
-                    source = carried[value]
-                    total -= alive.pop((source, False)).num_bytes
+                if value in over:
+                    total -= alive.pop((over[value], False)).num_bytes
                 until = num_ops if value in kept else last.get(value, i)
                 total += birth(value, Buffer(op, value, self.bytes_of(value), False), until)
             here = total + (inner.peak_bytes if inner else 0)
@@ -293,17 +308,31 @@ class _Walker:
             if move.is_input
         }
 
-    def _carried(self, op: Op, last, i: int, alive) -> dict[Value, Value]:
-        """Outputs of a loop -> what it started from, where nobody else needs that any more."""
-        if op.name != "scan":
+    def _written_over(self, op: Op, fusion: Fusion, last, i: int, alive) -> dict[Value, Value]:
+        """Outputs -> whose memory each gets, where nobody else needs that any more.
+
+        What a loop carries lies where it started; a chain of elementwise operations writes over
+        what it reads of the same shape.
+        """
+        if op.name == "scan":
+            num_consts, num_carry = op.params["num_consts"], op.params["num_carry"]
+            starts = op.inputs[num_consts : num_consts + num_carry]
+            pairs = list(zip(op.outputs[:num_carry], starts, strict=True))
+        elif is_alone(op):
             return {}
-        num_consts, num_carry = op.params["num_consts"], op.params["num_carry"]
-        starts = op.inputs[num_consts : num_consts + num_carry]
-        return {
-            out: start
-            for out, start in zip(op.outputs[:num_carry], starts, strict=True)
-            if (start, False) in alive and last.get(start, i) <= i
-        }
+        else:
+            pairs = [
+                (op.outputs[0], source)
+                for source in fusion.read_by(op)
+                if source.shape == op.outputs[0].shape
+                and self.bytes_of(source) == self.bytes_of(op.outputs[0])
+            ]
+        over: dict[Value, Value] = {}
+        for out, source in pairs:
+            is_free = (source, False) in alive and last.get(source, i) <= i
+            if is_free and source not in over.values():
+                over[out] = source
+        return over
 
 
 def _rest(spec: Spec | None) -> Spec | None:

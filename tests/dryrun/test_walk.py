@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import pallas as pl
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from axl_exp.dryrun.layout import Mesh, whole
+from axl_exp.dryrun.order import with_products_at_their_sum
 from axl_exp.dryrun.program import read_program
+from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.walk import walk
 
 MESH = Mesh({"data": 2, "fsdp": 4})
@@ -143,3 +146,58 @@ def test_what_is_offloaded_is_in_the_hosts_memory_once_and_goes_there_and_back_e
     offloaded = LAYERS * ROWS * DIM * 4 // 8
     assert found.host_bytes == offloaded
     assert found.host_traffic_bytes == 2 * num_parts * offloaded
+
+
+def test_a_chain_of_elementwise_operations_writes_over_what_nobody_else_reads():
+    def twice(x, weight):
+        return jnp.exp(x @ weight) + 1
+
+    x, weight = jnp.zeros((ROWS, DIM)), jnp.zeros((DIM, DIM))
+    found = follow(twice, x, weight, specs=[whole(2), whole(2)], wanted=[whole(2)])
+    assert found.peak_bytes == ROWS * DIM * 4  # Of the product, where the result is too.
+
+
+def test_a_product_that_is_added_to_something_waits_for_it():
+    """A table read at both ends: its gradient at the end is not made before that at the start."""
+
+    def loss(table, x):
+        hidden = jnp.tanh(x @ table)
+        return jnp.sum(jnp.sin(hidden @ table.T))
+
+    table, x = jnp.zeros((DIM, DIM)), jnp.zeros((ROWS, DIM))
+    program = read_program(jax.make_jaxpr(jax.grad(loss))(table, x))
+    ops = with_products_at_their_sum(program).ops
+    at = max(i for i, op in enumerate(ops) if op.name == "add_any")
+    assert ops[at].outputs[0].shape == table.shape
+    assert [op.name for op in ops[at - 5 : at]].count("dot_general") == 2
+    at = program.ops.index(ops[at])
+    assert [op.name for op in program.ops[at - 5 : at]].count("dot_general") == 1
+    made = set(program.inputs)
+    for op in ops:
+        assert all(v in made or v.is_constant for v in op.inputs)
+        made |= set(op.outputs)
+
+
+def _double(x):
+    def kernel(x_ref, out_ref):
+        out_ref[...] = 2 * x_ref[...]
+
+    return pl.pallas_call(kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype))(x)
+
+
+def test_what_a_kernel_reads_lies_in_rows_of_whole_tiles_back_to_the_product_that_made_it():
+    """64 wide heads in rows of 128 lanes: twice the bytes. What is not a kernel's has no gaps."""
+
+    def step(x, weight):
+        heads = jnp.einsum("sd,dnh->snh", x, weight)
+        return jnp.sum(_double(heads.swapaxes(0, 1))) + jnp.sum(_double(jnp.sin(heads[:, :1])))
+
+    x, weight = jnp.zeros((256, 128)), jnp.zeros((128, 2, 64))
+    program = read_program(jax.make_jaxpr(step)(x, weight))
+    rows = kernel_rows(program)
+    assert {v.shape for v in rows} == {(256, 2, 64), (2, 256, 64), (256, 1, 64)}
+    assert not rows & set(program.inputs)
+    heads = next(v for v in rows if v.shape == (256, 2, 64))
+    mesh = Mesh({}, lanes=128)
+    assert mesh.local_bytes(heads, whole(3), in_rows=True) == 2 * 256 * 128 * 4
+    assert mesh.local_bytes(heads, whole(3)) == 2 * 256 * 64 * 4

@@ -25,6 +25,7 @@ from axl_exp.data import (
     prepare_embedded_corpus,
     vocabulary_path,
 )
+from axl_exp.report.bar import make_bar
 from axl_exp.report.terminal import make_console, make_facts
 from axl_exp.report.text import format_bytes, format_seconds, printable
 
@@ -113,13 +114,12 @@ class _Shown:
 
     def __enter__(self) -> _Shown:
         if self._console.is_terminal:
-            self._bar = Bar(
+            self._bar = make_bar(
+                self._console,
                 TextColumn("{task.percentage:3.0f} %"),
                 BarColumn(),
                 TextColumn("{task.description}"),
                 TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
             )
             self._task = self._bar.add_task("", total=self._total)
             self._bar.start()

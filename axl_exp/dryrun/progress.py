@@ -6,8 +6,9 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
+from axl_exp.report.bar import make_bar
 from axl_exp.report.terminal import make_console
 from axl_exp.report.text import printable
 
@@ -16,14 +17,12 @@ class SweepProgress:
     """Tells on stderr how far a sweep is. A context manager around it; silent in a pipe."""
 
     def __init__(self, *, total: int):
-        self._bar = Progress(
+        self._bar = make_bar(
+            make_console(sys.stderr),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
-            console=make_console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
         )
         self._what = ""
         self._task = self._bar.add_task("", total=total, visible=total > 0)

@@ -8,7 +8,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from axl_exp.errors import UserError
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -20,6 +23,10 @@ _MIN_PER_WORKER = 12
 _MAX_WORKERS = 16
 
 
+class WorkerDiedError(UserError):
+    """A process was ended from outside."""
+
+
 def map_in_processes(
     function: Callable[[_Task], _Result], tasks: Sequence[_Task]
 ) -> Iterator[_Result]:
@@ -28,6 +35,9 @@ def map_in_processes(
     Args:
         function: Found by its name in its module, by each process.
         tasks: Sent to the processes, as results are sent back: plain data.
+
+    Raises:
+        WorkerDiedError: One of the processes was ended.
     """
     num_workers = min(_num_cores(), len(tasks) // _MIN_PER_WORKER, _MAX_WORKERS)
     if num_workers < 2:
@@ -38,6 +48,11 @@ def map_in_processes(
     ) as pool:
         try:
             yield from pool.map(function, tasks, chunksize=_CHUNK)
+        except BrokenProcessPool as error:
+            raise WorkerDiedError(
+                "A process that plans died, perhaps for want of memory (each takes about 0.6 GiB); "
+                "ask for fewer at once with --config and --mesh."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from axl_exp.cli import drop_stdout
+from axl_exp.report.bar import make_bar
 from axl_exp.report.terminal import make_facts, make_table
 from axl_exp.report.text import format_bytes, format_number, format_seconds, printable
 from axl_exp.run.files import RunFileError
@@ -81,13 +82,12 @@ class Narrator:
         """Show progress towards `max_step` from the next `on_step` on."""
         self._max_step, self._log_every_n_steps = max_step, log_every_n_steps
         if self._console.is_terminal:
-            self._progress = Progress(
+            self._progress = make_bar(
+                self._console,
                 TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
                 BarColumn(bar_width=None),
                 TextColumn("{task.fields[numbers]}"),
                 TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
             )
             self._task = self._progress.add_task("", total=max_step, numbers="starting")
 

@@ -60,9 +60,9 @@ def parse_selector(text: str) -> HardwareSelector:
         UnknownHardwareError: The text has another form, or the chip is not in the hardware table.
     """
     name = text.strip().lower().replace("_", "-")
-    if match := re.fullmatch(r"cpu-([1-9]\d*)", name):
+    if match := re.fullmatch(r"cpu-([1-9]\d{0,8})", name):
         return HardwareSelector("cpu", "", int(match[1]))
-    match = re.fullmatch(r"(?:(tpu|gpu)-)?(.+?)(?:-([1-9]\d*)(?:-([1-9]\d*))?)?", name)
+    match = re.fullmatch(r"(?:(tpu|gpu)-)?(.+?)(?:-([1-9]\d{0,8})(?:-([1-9]\d{0,8}))?)?", name)
     platform, what, *numbers = match.groups() if match else (None, name)
     numbers = [int(number) for number in numbers if number]
     chip = find_chip(what, platform=platform) if platform else _find_anywhere(what)
@@ -101,7 +101,7 @@ def _not_known(text: str, name: str, platform: str | None) -> str:
 
 def _meant(chip: Chip, rest: str) -> str:
     """The selector of a chip that is written in another form, by the numbers beside its name."""
-    numbers = [int(number) for number in re.findall(r"[1-9]\d*", rest)]
+    numbers = [int(number) for number in re.findall(r"[1-9]\d{0,8}", rest)]
     sizes = [[number] for number in reversed(numbers)]
     if re.search(r"\d+x\d+", rest) or (len(numbers) > 1 and chip.platform == "gpu"):
         sizes.insert(0, [math.prod(numbers) * chip.named_cores])

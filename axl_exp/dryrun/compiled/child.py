@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -143,7 +144,7 @@ def _dump(folder: str, pattern: str) -> str:
 
 def _refusal(error: Exception, topology: Topology) -> UserError:
     said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    if "deserialize" in said or "bytecode" in said or "version" in said.lower():
+    if re.search(r"deserialize|bytecode|\bversion\b", said, re.IGNORECASE):
         extra = "tpu" if topology.platform == "tpu" else "gpu"
         return CompilerMissingError(
             f"The compiler cannot read this JAX's program back ({said}): install the version that "

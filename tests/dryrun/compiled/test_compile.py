@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from axl_exp.config import Override
-from axl_exp.dryrun.compiled import child, compile, topology
+from axl_exp.dryrun.__main__ import main
+from axl_exp.dryrun.compiled import child, compile
 from axl_exp.dryrun.compiled.child import Request, compile_request
 from axl_exp.dryrun.compiled.compile import CompilerCrashError, compile_dry_run
 from axl_exp.dryrun.compiled.facts import CompiledFacts, from_json
@@ -23,7 +25,6 @@ from axl_exp.dryrun.compiled.topology import (
     prepare_environment,
     topology_of,
 )
-from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector, MeshShape, parse_selector
 from axl_exp.resolve import Resolved, resolve
 from axl_exp.train.compiler_options import CompilerOptionError
@@ -232,21 +233,65 @@ def test_a_compiler_that_dies_is_a_message(monkeypatch, tmp_path):
         compile_dry_run(_resolved("tpu-v5e-4"))
 
 
-def test_without_the_compiler_the_extra_to_install_is_named(monkeypatch):
-    monkeypatch.setattr(topology, "_PACKAGES", {"tpu": ("no-such-one",), "cuda": ("nor-this",)})
-    for selector, extra in (("tpu-v5e-4", "tpu"), ("gpu-h100-8", "gpu")):
-        with pytest.raises(CompilerMissingError) as error:
-            topology.compiler_version(topology_of(parse_selector(selector)))
-        assert str(error.value).endswith(f"Install it: pip install 'axl_exp[{extra}]'.")
-        assert "\n" not in str(error.value) and error.value.exit_code == 2
+_WITHOUT_PACKAGES = """
+import importlib.metadata as metadata
+real = metadata.version
+def version(name):
+    if name.startswith(("libtpu", "jax-cuda")):
+        raise metadata.PackageNotFoundError(name)
+    return real(name)
+metadata.version = version
+"""
+
+
+def _compile_by_command(selector, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("AXL_EXP_HOME", str(tmp_path))
+    code = main(["--config=fuji-tiny", f"--mesh={selector}", "--level=compile"])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.mark.parametrize(
+    ("selector", "needs", "extra"),
+    [
+        ("tpu-v5e-4", "v5e:2x2 needs libtpu", "tpu"),
+        ("gpu-h100-8", "1x1x8 needs XLA's CUDA plugin", "gpu"),
+    ],
+)
+def test_without_the_compiler_the_command_names_the_extra_to_install(
+    selector, needs, extra, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(compile, "_CHILD", f"{_WITHOUT_PACKAGES}\n{compile._CHILD}")
+    text = (
+        f"error: --level=compile for {needs} of the version that jax {jax.__version__} wants. "
+        f"Install it: pip install 'axl_exp[{extra}]'.\n"
+    )
+    assert _compile_by_command(selector, monkeypatch, tmp_path, capsys) == (2, "", text)
+
+
+def test_a_compiler_that_does_not_load_is_told_with_what_it_said(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("libtpu")
+    broken = tmp_path / "libtpu.so"
+    broken.write_text("no library")
+    monkeypatch.setenv("TPU_LIBRARY_PATH", str(broken))
+    code, out, said = _compile_by_command("tpu-v5e-4", monkeypatch, tmp_path, capsys)
+    assert (code, out, said.count("\n")) == (2, "", 1)
+    assert f"wants (INTERNAL: Failed to open {broken}"[:100] in said
+    assert said.endswith(". Install it: pip install 'axl_exp[tpu]'.\n")
 
 
 def test_a_version_that_cannot_read_the_program_names_the_extra_too():
     tpu = topology_of(parse_selector("tpu-v5e-4"))
     said = child._refusal(RuntimeError("Failed to deserialize: StableHLO v9.9.9\nmore"), tpu)
-    assert isinstance(said, CompilerMissingError) and "axl_exp[tpu]" in str(said)
-    other = child._refusal(RuntimeError("INTERNAL: Mosaic failed\nmore"), tpu)
-    assert isinstance(other, UserError) and "INTERNAL: Mosaic failed" in str(other)
+    assert isinstance(said, CompilerMissingError)
+    assert str(said) == (
+        "The compiler cannot read this JAX's program back (Failed to deserialize: StableHLO "
+        "v9.9.9): install the version that fits, pip install 'axl_exp[tpu]'."
+    )
+    for other in ("INTERNAL: Mosaic failed", "UNIMPLEMENTED: no such conversion"):
+        said = child._refusal(RuntimeError(f"{other}\nmore"), tpu)
+        assert not isinstance(said, CompilerMissingError)
+        assert str(said) == f"The compiler refuses the program for v5e:2x2: {other}"
 
 
 def test_hardware_that_no_compiler_has_is_an_error_that_names_what_there_is():

@@ -1,0 +1,32 @@
+"""Tasks over processes."""
+
+import os
+import signal
+
+import pytest
+
+from axl_exp.dryrun import workers
+from axl_exp.dryrun.workers import WorkerDiedError, map_in_processes
+
+
+def _square_and_process(number):
+    return number**2, os.getpid()
+
+
+def _die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_few_tasks_stay_here_and_many_go_to_processes_in_order(monkeypatch):
+    monkeypatch.setattr(workers, "_num_cores", lambda: 2)
+    here = list(map_in_processes(_square_and_process, range(3)))
+    assert here == [(n * n, os.getpid()) for n in range(3)]
+    many = list(map_in_processes(_square_and_process, range(40)))
+    assert [square for square, _ in many] == [n * n for n in range(40)]
+    assert os.getpid() not in {process for _, process in many}
+
+
+def test_a_process_that_is_killed_is_a_message(monkeypatch):
+    monkeypatch.setattr(workers, "_num_cores", lambda: 2)
+    with pytest.raises(WorkerDiedError, match="perhaps for want of memory"):
+        list(map_in_processes(_die, range(40)))

@@ -8,6 +8,7 @@ from axl_exp.compare import words
 from axl_exp.compare.comparison import Comparison
 from axl_exp.compare.config_changes import writers_told
 from axl_exp.compare.environment import by_kind, counts_told, grouped
+from axl_exp.compare.load import named_runs
 from axl_exp.compare.verdict import MetricResult, State
 from axl_exp.report.markdown import code, escape, fitted, folded
 from axl_exp.report.text import shorten
@@ -27,6 +28,8 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
             "",
             f"{code(c.side_b.name)} against {code(c.side_a.name)}",
             "",
+            *_runs(c),
+            "",
             *_table(
                 ("metric", "A", "B", "change", "verdict"),
                 [*map(_metric_row, words.metric_rows(_by_state(c)))],
@@ -38,12 +41,20 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     return fitted("\n".join([*heads, ""]), parts, rest="The rest is in the whole report.")
 
 
+def _runs(c: Comparison) -> list[str]:
+    """Return a line per run: who it is."""
+    runs = [*named_runs("A", c.runs_a), *named_runs("B", c.runs_b)]
+    lines = [", ".join(f"{fact} {told}" for fact, told in words.run_facts(run)) for _, run in runs]
+    return [f"- {name}: {escape(line)}" for (name, _), line in zip(runs, lines, strict=True)]
+
+
 def comparison_details(c: Comparison) -> list[str]:
     """Return why each verdict, what changed in the config, and what explains the losses."""
     lines = []
     for m in words.metric_rows(c.metrics):
         change = "" if m.change == words.NONE else f" {m.change}"
-        lines.append(f"- {escape(m.name)}{change}: **{m.state}**, {escape(m.reason)}")
+        why = escape(f"{m.reason}; {m.window}; {m.formula}")
+        lines.append(f"- {escape(m.name)}{change}: **{m.state}**, {why}")
     for change in c.changes[:_MAX_ROWS]:
         values = f"{_value(change.before)} → {_value(change.after)}"
         who = f"; {escape(told)}" if (told := writers_told(change)) else ""

@@ -19,7 +19,8 @@ _MAX_TOLD = 5
 _FIRST_STEPS = 2  # Both of them at most: the loss of a model that has learnt nothing.
 _MAX_NATS_FROM_UNIFORM = 1.0  # Chosen: initial logits of some spread cost a fraction of a nat.
 _MEMORY_WITHIN = 0.15  # What a plan is held to.
-_VOCABULARY = re.compile(r"\w+\[(?P<vocab>\d+),\d+\]")
+_VOCABULARY = re.compile(r"\w+\[(?P<vocab>\d+), ?\d+\]")
+_EMBEDDING = re.compile(r"token_emb/weight|embedder.*embedding")
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,12 @@ def _planned_memory(side: str, run: Run) -> Check | None:
 
 
 def _vocabulary_size(run: Run) -> int | None:
-    if run.log is None:
-        return None
-    if isinstance(vocab := run.log.facts.get("vocab_size"), int):
+    """Return the rows of the embedding; None where the shapes of parameters are not told."""
+    if run.log is not None and isinstance(vocab := run.log.facts.get("vocab_size"), int):
         return vocab
-    for path, told in run.log.parameters.items():
-        match = _VOCABULARY.fullmatch(told["shape"])
-        if "embedder" in path and "embedding" in path and match:
+    for path, told in run.parameters.items():
+        match = _VOCABULARY.fullmatch(told.get("shape", ""))
+        if _EMBEDDING.search(path) and match:
             return int(match["vocab"])
     return None
 

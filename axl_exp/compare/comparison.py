@@ -33,6 +33,7 @@ from axl_exp.compare.validity import (
 )
 from axl_exp.compare.verdict import MetricResult, State, Verdict, first_of, overall
 from axl_exp.config.leaf_class import leaf_class
+from axl_exp.run.metrics import RESTART
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,10 @@ def _notes(name: str, run: Run) -> list[str]:
             f"{name}: {len(metrics.problems)} lines of {files.metrics.name} could not be read; "
             f"the first is line {first.line}: {first.reason}"
         )
+    restarts = [str(event["step"]) for event in metrics.events if event["event"] == RESTART]
+    if restarts:
+        times = f"{len(restarts)} times, " if len(restarts) > 1 else ""
+        notes.append(f"{name} was resumed {times}behind step {first_of(restarts)}")
     if metrics.num_void:
         notes.append(f"{name}: {metrics.num_void} records were trained again after a restart")
     if metrics.num_repeated:

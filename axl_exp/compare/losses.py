@@ -27,6 +27,8 @@ class LossComparison:
         share_higher: Of the paired steps that differ, the share at which B is higher.
         quantum: The unit of the last digit printed, where a side was printed; 0 where none was.
         quanta_apart: Least and most of the differences, in that unit; None where it is 0.
+        growth: Mean of |B - A| over the first tenth of the steps since they part, and over the
+            last; None where those are fewer than ten.
     """
 
     num_paired: int
@@ -37,6 +39,7 @@ class LossComparison:
     share_higher: float | None
     quantum: float = 0.0
     quanta_apart: tuple[int, int] | None = None
+    growth: tuple[float, float] | None = None
 
     @property
     def identical(self) -> bool:
@@ -65,6 +68,7 @@ def compare_losses(a: Run, b: Run) -> LossComparison:
         share_higher=higher / (higher + lower) if higher + lower else None,
         quantum=coarser_quantum(TRAIN_LOSS, a, b),
         quanta_apart=_quanta_apart(paired, coarser_quantum(TRAIN_LOSS, a, b)),
+        growth=_growth(paired, since=parted.num_equal_steps) if parted else None,
     )
 
 
@@ -79,6 +83,15 @@ def _quanta_apart(paired: Paired, quantum: float) -> tuple[int, int] | None:
     if not quantum or not len(apart):
         return None
     return round(float(apart.min()) / quantum), round(float(apart.max()) / quantum)
+
+
+def _growth(paired: Paired, *, since: int) -> tuple[float, float] | None:
+    num_steps = (len(paired) - since) // 10
+    if not num_steps:
+        return None
+    ends = slice(since, since + num_steps), slice(len(paired) - num_steps, None)
+    first, last = (float(np.mean(np.abs(paired.b[end] - paired.a[end]))) for end in ends)
+    return (first, last) if np.isfinite([first, last]).all() else None
 
 
 def identical_told(quantum: float) -> str:

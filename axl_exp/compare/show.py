@@ -25,8 +25,11 @@ def show(comparison: Comparison, console: Console) -> None:
     c = comparison
     icon, style = words.LOOKS[c.verdict.state]
     console.print(Text(f"{icon} {printable(c.verdict.headline)}", style=STYLES[style]))
-    runs = [*named_runs("A", c.runs_a), *named_runs("B", c.runs_b)]
-    console.print(make_facts((f"  {name}", str(run.run_dir.path)) for name, run in runs))
+    for side, runs in (("A", c.runs_a), ("B", c.runs_b)):
+        paths = [(f"  {name}", str(run.run_dir.path)) for name, run in named_runs(side, runs)]
+        # Who the first is: where its repeats are others, that is told below.
+        facts = "; ".join(f"{fact} {told}" for fact, told in words.run_facts(runs[0]))
+        console.print(make_facts([paths[0], ("", facts), *paths[1:]]))
     for note in c.notes:
         console.print(indented(f"note: {note}"))
     _show_validity(c, console)

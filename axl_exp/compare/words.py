@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from axl_exp.compare.checks import Check
 from axl_exp.compare.comparison import Comparison
+from axl_exp.compare.figures import TRAIN_LOSS
+from axl_exp.compare.load import Run
 from axl_exp.compare.losses import identical_told
 from axl_exp.compare.theirs import Theirs
 from axl_exp.compare.time_use import TimeUse
@@ -55,6 +57,30 @@ class TimeRow:
     a: str
     b: str
     delta: str
+
+
+def run_facts(run: Run) -> list[tuple[str, str]]:
+    """Return who a run is, where it ran, and how exactly it tells its losses."""
+    git, versions, hardware, host = (
+        told if isinstance(told := run.env.get(key), dict) else {}
+        for key in ("git", "versions", "hardware", "host")
+    )
+    commit = str(git.get("commit") or "")[:10] + (" dirty" if git.get("dirty") else "")
+    machine = (hardware.get("host") or {}).get("name")
+    process = host.get("process_index")
+    count, kind = hardware.get("device_count"), hardware.get("device_kind")
+    quantum = run.quanta.get(TRAIN_LOSS)
+    facts = [
+        ("config", run.config_name),
+        ("status", run.status),
+        ("commit", commit),
+        ("JAX", str(versions.get("jax") or "")),
+        ("devices", f"{count or '?'} × {kind or '?'}" if count or kind else ""),
+        ("host", str(machine or "") if process is None else f"process {process}"),
+        ("seed", str(run.env.get("seed", ""))),
+        ("losses", f"printed to {quantum:g}" if quantum else "raw floats"),
+    ]
+    return [(name, told) for name, told in facts if told]
 
 
 def metric_rows(metrics: Sequence[MetricResult]) -> list[MetricRow]:
@@ -194,6 +220,10 @@ def loss_facts(c: Comparison) -> list[tuple[str, str]]:
     if losses.quanta_apart is not None:
         low, high = losses.quanta_apart
         facts.append(("apart by", f"{low} to {high} print quanta of {losses.quantum:g}"))
+    if losses.growth is not None:
+        low, high = (f"{value:.2g}" for value in losses.growth)
+        facts.append(("growth", f"|B - A| goes from {low} to {high} in the mean: the first and the "
+                      "last tenth of the steps since"))  # fmt: skip
     if losses.share_higher is not None:
         share = f"B is higher at {100 * losses.share_higher:.0f} % of the steps that differ"
         facts.append(("sign", share))

@@ -23,7 +23,11 @@ from axl_exp.run.writers import write_writers
 SAME = """\
 ≈ no difference beyond noise; losses are identical to the bit
   A  a
+     config fuji-tiny; status finished; commit aaaaaaaaaa; JAX 0.10.2; devices 4
+     × TPU v5e; seed 0; losses raw floats
   B  b
+     config fuji-tiny; status finished; commit aaaaaaaaaa; JAX 0.10.2; devices 4
+     × TPU v5e; seed 0; losses raw floats
   note: A and B ran the same code and config on the same hardware: any
   difference is noise
 
@@ -75,7 +79,11 @@ WORSE_HEAD = """\
 learner.learning_rate); not comparable: step time, median (s), step time, p95
 (s), tokens/s, peak memory (bytes); confounded by hardware.device_count
   A  a
+     config fuji-tiny; status finished; commit aaaaaaaaaa; JAX 0.10.2; devices 4
+     × TPU v5e; seed 0; losses raw floats
   B  b
+     config fuji-tiny; status stopped; commit aaaaaaaaaa; JAX 0.10.2; devices 8
+     × TPU v5e; seed 0; losses raw floats
   note: B is stopped
 
 Validity: 1 confounder, 1 harmless
@@ -94,6 +102,8 @@ Losses: part at step 2 of 60 paired steps (1-60)
   class of cause      gradients or the optimizer: the first step is equal, the
                       second is not
   first step of each  train/loss 2, train/num_targets never
+  growth              |B - A| goes from 0.18 to 0.12 in the mean: the first and
+                      the last tenth of the steps since
   sign                B is higher at 100 % of the steps that differ
   why                 can be explained by learner.learning_rate,
                       hardware.device_count

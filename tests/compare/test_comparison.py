@@ -15,6 +15,7 @@ from axl_exp.compare.verdict import MetricResult, State
 from axl_exp.run.files import write_json
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import MetricsWriter
+from axl_exp.run.params import write_params
 
 
 def compared(a: RunDir, b: RunDir, **sides) -> Comparison:
@@ -323,6 +324,27 @@ def test_a_missing_environment_is_a_confounder(make_run):
     assert kinds(found)["git.commit"] is Kind.CONFOUNDER
 
 
+def test_the_growth_of_a_difference_is_told_from_its_first_to_its_last_tenth(make_run):
+    # From step 11 on B is higher by 1e-3 · 1.1^(step - 11): 50 steps, tenths of five.
+    apart = {step: 1e-3 * 1.1 ** (step - 11) for step in range(11, 61)}
+    b = make_run("b", losses={step: 9 - step / 20 + value for step, value in apart.items()})
+    growth = compared(make_run("a"), b).losses.growth
+    told = [np.mean([apart[k] for k in steps]) for steps in (range(11, 16), range(56, 61))]
+    assert growth == pytest.approx(told, rel=1e-9)
+
+
+def test_the_first_loss_of_a_run_of_ours_is_held_against_the_rows_of_its_embedding(make_run):
+    runs = []
+    for name, vocab in (("a", 8192), ("b", 256)):
+        run_dir = make_run(name)  # Its first loss is 8.95; ln 8192 = 9.01, ln 256 = 5.55.
+        facts = {"shape": f"float32[{vocab}, 64]", "logical": "(vocab, embed)", "physical": "()"}
+        write_params(run_dir.params, {"decoder/emb/token_emb/weight": facts})
+        runs.append(run_dir)
+    held = {check.side: check for check in compared(*runs).checks if "first loss" in check.what}
+    assert held["A"].holds and "ln(8192) = 9.011" in held["A"].told
+    assert not held["B"].holds
+
+
 # -- notes --------------------------------------------------------------------------------------
 
 
@@ -336,6 +358,7 @@ def test_damage_restarts_and_missing_files_are_noted(make_run):
         "B has no config.txt",
         "B is unfinished",
         "B: 1 lines of metrics.jsonl could not be read; the first is line 62: not JSON",
+        "B was resumed behind step 58",
         "B: 2 records were trained again after a restart",
     ]
 

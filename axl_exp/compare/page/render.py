@@ -121,22 +121,7 @@ def _logs(c: Comparison, *, prefix: str) -> list[LogText]:
 
 
 def _cards(side: str, runs: Sequence[Run]) -> list[RunCard]:
-    cards = []
-    for name, run in named_runs(side, runs):
-        git = run.env.get("git") or {}
-        commit = str(git.get("commit") or "unknown")[:10] + (" dirty" if git.get("dirty") else "")
-        versions = run.env.get("versions") or {}
-        hardware = run.env.get("hardware") or {}
-        facts = [
-            ("config", run.config_name),
-            ("status", run.status),
-            ("commit", commit),
-            ("JAX", str(versions.get("jax", "unknown"))),
-            (
-                "devices",
-                f"{hardware.get('device_count', '?')} × {hardware.get('device_kind', '?')}",
-            ),
-            ("seed", str(run.env.get("seed", "unknown"))),
-        ]
-        cards.append(RunCard(name, str(run.run_dir.path), facts))
-    return cards
+    return [
+        RunCard(name, str(run.run_dir.path), words.run_facts(run))
+        for name, run in named_runs(side, runs)
+    ]

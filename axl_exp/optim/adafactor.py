@@ -81,7 +81,10 @@ def adafactor(
 
 
 def _per_layer(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return `inner`, run on each parameter, and each layer of a stacked one, by itself."""
+    """Return `inner`, run on each parameter, and each layer of a stacked one, by itself.
+
+    Its state is a tree of states, one per parameter; those of a stack have a first dim of layers.
+    """
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         structure = jax.tree.structure(updates)
@@ -92,6 +95,11 @@ def _per_layer(inner: optax.GradientTransformation) -> optax.GradientTransformat
 
 
 def _scale_by_param_rms(min_scale: float) -> optax.GradientTransformation:
+    """Return max(min_scale, rms(p)) · u for each parameter and layer: step sizes relative to p.
+
+    (Algorithm 4's α, of section 8; `min_scale` is its ε₂.)
+    """
+
     def scaled(u: jax.Array, p: jax.Array) -> jax.Array:
         return u * jnp.maximum(min_scale, jnp.sqrt(jnp.mean(jnp.square(p))))
 

@@ -140,6 +140,7 @@ def _raw_updates(
         )
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
+        """Return u of the gradients g, without its transformation; the means are the state."""
         del params
         count = state.count + 1
         squares = jax.tree.map(lambda g: g**2 + eps_square, updates)

@@ -38,6 +38,7 @@ def clip_by_block_rms(threshold: float | None) -> optax.GradientTransformation:
         return optax.identity()
 
     def clipped(u: jax.Array) -> jax.Array:
+        """Return û of the paper, for one matrix."""
         return u / jnp.maximum(1.0, jnp.sqrt(jnp.mean(jnp.square(u))) / threshold)
 
     return optax.stateless(lambda updates, params: map_per_layer(clipped, updates))

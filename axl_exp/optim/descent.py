@@ -39,6 +39,7 @@ def descend(
         return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
+        """Return Δp of the direction `updates`, and the state with t counted."""
         count = state.count + 1
         factor = schedule(count)
         decay_scales = _scales(decay_scales_of, updates)
@@ -65,4 +66,5 @@ def descend(
 
 
 def _scales(scales_of: PerParamScale | None, tree: Any) -> Any:
+    """Return l or w of every parameter; 1 where there is no rule."""
     return jax.tree.map(lambda _: 1.0, tree) if scales_of is None else scales_of(tree)

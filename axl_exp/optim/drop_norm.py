@@ -12,13 +12,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from axl_exp.optim.schedule import decay_bias_correction
+
 
 class NormStatistics(NamedTuple):
     """Of the norms of the steps that were not dropped.
 
-    `mean` and `variance` are running means whose decay is d · (1 - d^(t-1)) / (1 - d^t) at the t-th
-    norm (Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235, section 7.1), so that the first
-    counts whole; the deviation of a norm is from the mean that it is already part of.
+    `mean` and `variance` are running means whose decay is `decay_bias_correction` at the t-th norm,
+    so that the first counts whole; the deviation of a norm is from the mean that it is already part
+    of.
     """
 
     count: jax.Array
@@ -69,8 +71,7 @@ class DropNorm:
     ) -> NormStatistics:
         """Return the statistics with `norm` among them if valid, and what it reached counted."""
         count = statistics.count + 1
-        t = count.astype(jnp.float32)
-        decay = self.decay * (1 - self.decay ** (t - 1)) / (1 - self.decay**t)
+        decay = decay_bias_correction(self.decay)(count)
         mean = decay * statistics.mean + (1 - decay) * norm
         variance = decay * statistics.variance + (1 - decay) * (norm - mean) ** 2
         return NormStatistics(
@@ -92,6 +93,7 @@ def drop_norm_by_grad_norm_ema(
     """
 
     def thresholds(*, count, mean, stddev):
+        """Return k · mean for each k; ∞ before there is a mean."""
         del stddev
         return {f"{k}x_mean": jnp.where(count < 1, jnp.inf, mean * k) for k in multipliers}
 
@@ -108,6 +110,7 @@ def drop_norm_by_grad_norm_stddev(
     """
 
     def thresholds(*, count, mean, stddev):
+        """Return mean + k · stddev for each k; ∞ for the first `min_count` norms."""
         return {
             f"{k}x_stddev": jnp.where(count < min_count, jnp.inf, mean + stddev * k)
             for k in multipliers

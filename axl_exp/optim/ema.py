@@ -37,6 +37,7 @@ def param_ema(*, decay: float | ConfigOr[Schedule] | None = None) -> optax.Gradi
         return ParamEmaState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
+        """Return `updates` as they are; `params` are those that they have led to."""
         count = state.count + 1
         d = decay_at(count)
         ema = jax.tree.map(lambda e, p: (d * e + (1 - d) * p).astype(e.dtype), state.ema, params)

@@ -91,6 +91,7 @@ def cosine_with_linear_warmup(
 
 
 def _half_cosine(share: jax.Array) -> jax.Array:
+    """Return (1 + cos(π · share)) / 2."""
     return 0.5 * (1 + jnp.cos(jnp.pi * share))
 
 
@@ -156,6 +157,11 @@ def _rise_then_fall(
     fall_steps: int,
     alpha: float,
 ) -> Schedule:
+    """Return 0, the linear rise, then peak_lr · ((1 - alpha) · fall(share of the fall) + alpha).
+
+    `fall` takes 0 to 1 and gives 1 to 0; before the fall begins its share is 0: the plateau.
+    """
+
     def value_at(step: jax.Array) -> jax.Array:
         step = _float(step)
         rise = begin_value + step / max(warmup_steps, 1) * (peak_lr - begin_value)

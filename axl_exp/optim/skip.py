@@ -57,6 +57,7 @@ def skip_and_clip_by_global_norm(
         )
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
+        """Return the update of the gradients g, 0 for each parameter if they are not valid."""
         norm = optax.tree.norm(updates)
         is_valid = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(updates)]).all()
         statistics = state.norm_statistics

@@ -167,3 +167,12 @@ def test_a_rank_that_prints_speeds_alone_has_steps_one_by_one():
     assert found["perf/tflops_per_device"] == {1: 20.5, 2: 410.5}
     assert "its lines tell no step: they are counted one by one" in log.notes
     assert log.num_not_understood == 0
+
+
+@pytest.mark.parametrize(("rate", "is_told"), [("6.4", False), ("0.0064", True), ("6400.0", True)])
+def test_samples_per_second_that_are_not_batch_over_time_are_told(rate: str, is_told: bool):
+    log, _ = read(
+        " iteration 7/ 20 | elapsed time per iteration (ms): 2500.0 | global batch size:    16 |"
+        f" samples per second: {rate} |\n"
+    )
+    assert any("not to be used" in note for note in log.notes) is is_told

@@ -109,7 +109,7 @@ class HuggingFaceReader:
             self._log.results["summary"] = summary
             self._log.has_ended = True
             return
-        is_eval = any(name.startswith("eval_") for name in told)
+        is_eval = "loss" not in told and any(name.startswith("eval_") for name in told)
         line = block.line(start)
         if is_eval and told.get("step", b"").isdigit():
             self._step = min(int(told["step"][:17]), MAX_STEP)

@@ -173,6 +173,12 @@ def test_names_with_units_lists_and_texts_do_not_end_a_trainers_record():
     assert found["hugging_face/eval_accuracy"] == {2: 0.75}
 
 
+def test_a_training_loss_beside_that_of_an_evaluation_stays_one_of_training():
+    _, found = read("".join(f"{{'loss': {k}.5, 'eval_loss': {k}.25}}\n" for k in (3, 2)))
+    assert found["train/loss"] == {1: 3.5, 2: 2.5}
+    assert found["eval/validation/loss"] == {1: 3.25, 2: 2.25}
+
+
 def test_bars_that_stand_behind_their_records_tell_their_steps():
     text = "".join(
         f"{{'loss': {3 - k / 100}, 'epoch': 0.1}}\n {k}%|#   | {k}/100 [00:08<08:31,  2.19it/s]\n"

@@ -55,9 +55,16 @@ def _memory_section(facts: CompiledFacts) -> Section:
     if memory.host_bytes:
         parts.append(("in the memory of the host", memory.host_bytes))
     rows = [(name, format_bytes(size)) for name, size in parts]
-    rows += [(f"  {b.shape} {b.owner}", format_bytes(b.num_bytes)) for b in facts.largest]
+    rows += [(f"  {b.shape} {_short(b.owner)}", format_bytes(b.num_bytes)) for b in facts.largest]
     headers = ("memory by the compiler, and the largest buffers", "per device")
     return Section("", headers, rows, right=(1,))
+
+
+def _short(owner: str) -> str:
+    """What kind of state it is, and the end of its path: `params/.../linear2/weight`."""
+    parts = owner.split("/")
+    is_state = parts[0] in ("params", "opt_state") and len(parts) > 4
+    return "/".join([parts[0], "...", *parts[-2:]]) if is_state else owner
 
 
 def _collectives_section(facts: CompiledFacts) -> Section:

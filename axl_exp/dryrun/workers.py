@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -58,11 +59,20 @@ def map_in_processes(
 
 
 def _start_worker() -> None:
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
     # The command hears Ctrl-C, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Tracing makes much that lives for long: by default a fifth of its time goes into looking
     # for what does not.
     gc.set_threshold(200_000, 20, 100)
+
+
+def _end_with_the_command() -> None:
+    # A command that is killed tells its workers nothing, and they would wait for more for ever.
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
+    os._exit(1)
 
 
 def _num_cores() -> int:

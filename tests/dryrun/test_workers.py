@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,25 @@ def test_few_tasks_stay_here_and_many_go_to_processes_in_order(monkeypatch):
     many = list(map_in_processes(_square_and_process, range(40)))
     assert [square for square, _ in many] == [n * n for n in range(40)]
     assert os.getpid() not in {process for _, process in many}
+
+
+_COMMAND = """
+import os, signal
+from axl_exp.dryrun import workers
+from tests.dryrun.test_workers import _square_and_process
+workers._num_cores = lambda: 2
+for _, process in workers.map_in_processes(_square_and_process, range(40)):
+    print(process, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_command_that_is_killed():
+    # They write to the same pipe, which ends with the last of them.
+    words = [sys.executable, "-c", _COMMAND]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert int(done.stdout) > 0
 
 
 def test_a_process_that_is_killed_is_a_message(monkeypatch):

@@ -13,7 +13,10 @@ Groups = tuple[tuple[int, ...], ...]
 
 _LISTS = re.compile(r"\{(\{[\d,]*\}(,\{[\d,]*\})*)?\}")
 _IOTA = re.compile(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
-_MESH = re.compile(r"@?mesh\w*\[([^\]]*)\](?:, *device_ids=\(([^)]*)\))? *\{([^}]*)\}")
+# The ids may be an iota with parentheses of its own: `([2,2,4]T(1,0,2))`.
+_MESH = re.compile(
+    r"@?mesh\w*\[([^\]]*)\](?:, *device_ids=\(((?:[^()]|\([^()]*\))*)\))? *\{([^}]*)\}"
+)
 _MESH_AXIS = re.compile(r"'([^']+)'=(\d+)")
 _USED_AXIS = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+))?")
 
@@ -25,19 +28,29 @@ def groups_of(instruction: Instruction, *, num_partitions: int) -> Groups:
         HloTextError: They are written in a way that this reader does not know, or name a partition
             that is not there.
     """
-    pairs = instruction.attribute("source_target_pairs")
-    text = instruction.attribute("replica_groups") if pairs is None else pairs
-    groups = parse_groups(text or "{}", num_partitions=num_partitions)
+    groups = parse_groups(_text_of(instruction), num_partitions=num_partitions)
     if any(not 0 <= member < num_partitions for group in groups for member in group):
         raise HloTextError(f"compiled program: {instruction.name} names partitions out of range")
     return groups
+
+
+def _text_of(instruction: Instruction) -> str:
+    pairs = instruction.attribute("source_target_pairs")
+    if pairs is not None:
+        return pairs
+    groups = instruction.attribute("replica_groups") or "{}"
+    # A mesh goes on behind a comma, where other attributes end.
+    start = instruction.attributes.find(f"replica_groups={groups}") + len("replica_groups=")
+    whole = _MESH.match(instruction.attributes, start)
+    return whole[0] if whole else groups
 
 
 def parse_groups(text: str, *, num_partitions: int) -> Groups:
     """Return the groups that `text` writes as lists, as an iota, or by the axes of a mesh.
 
     `{{0,1},{2,3}}`; `{}` is one group of all; `[2,2]<=[4]` counts up in rows of 2, after
-    `<=[2,2]T(1,0)` in the transposed order; `mesh['a'=2,'b'=2] {'b'}` joins those that differ in b.
+    `<=[2,2]T(1,0)` in the transposed order; `mesh['a'=2,'b'=2] {'b'}` joins those that differ in b,
+    after `, device_ids=([2,2]T(1,0))` those of a mesh whose devices count up in that order.
 
     Raises:
         HloTextError: Another form, or numbers that do not multiply.

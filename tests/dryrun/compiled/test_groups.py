@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +52,50 @@ def test_a_part_of_a_mesh_axis_groups_by_that_part():
     assert groups == ((0, 1, 2, 3), (4, 5, 6, 7))
     groups = parse_groups("mesh['a'=8] {'a':(1)2}", num_partitions=8)
     assert groups == ((0, 4), (1, 5), (2, 6), (3, 7))
+
+
+def test_a_mesh_whose_devices_count_up_in_another_order():
+    # As jaxlib 0.10.2 writes a gather along the second axis of 2 x 2 x 4.
+    text = "mesh['axis_0'=2,'axis_1'=1,'axis_2'=8], device_ids=([2,2,4]T(1,0,2)) {'axis_0'}"
+    groups = parse_groups(text, num_partitions=16)
+    assert sorted(groups) == [(i, i + 4) for i in (0, 1, 2, 3, 8, 9, 10, 11)]
+
+
+_GATHERS = """
+import itertools, json, jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from axl_exp.dryrun.compiled.groups import groups_of
+from axl_exp.dryrun.compiled.hlo import parse_program
+mesh = Mesh(np.array(jax.devices()).reshape(2, 2, 2), ("a", "b", "c"))
+whole = jax.jit(lambda x: x * 2, out_shardings=NamedSharding(mesh, P()))
+found = {}
+for axes in (p for n in (1, 2, 3) for p in itertools.permutations("abc", n)):
+    split = NamedSharding(mesh, P(axes))
+    x = jax.ShapeDtypeStruct((64, 64), np.float32, sharding=split)
+    program = parse_program(whole.lower(x).compile().as_text())
+    found["".join(axes)] = [
+        groups_of(each, num_partitions=8)
+        for computation in program.computations.values()
+        for each in computation.instructions
+        if each.opcode == "all-gather"
+    ]
+print(json.dumps(found))
+"""
+
+
+def test_groups_of_compiled_gathers_are_the_mesh_axes_that_they_go_along():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run(
+        [sys.executable, "-c", _GATHERS], env=environment, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert len(found) == 15
+    grid = np.arange(8).reshape(2, 2, 2)
+    for axes, gathers in found.items():
+        used = sorted("abc".index(axis) for axis in axes)
+        kept = [i for i in range(3) if i not in used]
+        expected = grid.transpose(kept + used).reshape(-1, 2 ** len(used)).tolist()
+        assert [sorted(map(sorted, groups)) for groups in gathers] == [sorted(expected)], axes
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from axl_exp.mesh import MeshRule, MeshShape
 from axl_exp.model import RematSpec
 from axl_exp.model.attention_backend import SplashSpec
 from axl_exp.train.trainer import SpmdTrainer
-from experiments.fuji.recipe import trainer_config
+from experiments.fuji.recipe import trainer_config, with_fp8
 from experiments.fuji.sizes import SIZES, VERSIONS, Size
 from mesh_rules.compiler_options import (
     ASYNC_GATHER,
@@ -41,6 +41,7 @@ class Setup:
     """Blocks of the attention kernel; None: as they come."""
     mesh_shape: MeshShape = dataclasses.field(default_factory=lambda: MeshShape(fsdp=-1))
     compiler_options: Options = dataclasses.field(default_factory=dict)
+    fp8: bool = False
 
     def config(self) -> SpmdTrainer.Config:
         """Return it as a config of ours."""
@@ -63,6 +64,9 @@ class Setup:
         layer = cfg.model.decoder.transformer.layer
         layer.remat_spec = self.remat
         layer.self_attention.attention.splash = self.splash
+        if self.fp8:
+            cfg = with_fp8(cfg)
+            cfg.model.quantization.scale_per = "tensor"
         return cfg.set(
             evalers={},
             mesh_shape=self.mesh_shape,
@@ -113,6 +117,18 @@ def _llama3_1_8b(*, rows: int, chips: int) -> Setup:
     )
 
 
+def _torchtitan(*, gpus: int) -> Setup:
+    return Setup(
+        size=SIZES["8B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=2 * gpus,
+        rope_theta=5e5,
+        remat=RematSpec(save="[qkvo]_proj|context|linear2"),
+    )
+
+
 SETUPS: Mapping[str, Setup] = {
     # MaxText's default model: nothing of a layer is kept.
     "maxtext-1B": Setup(
@@ -157,16 +173,12 @@ SETUPS: Mapping[str, Setup] = {
         mesh_shape=MeshShape(data=-1, fsdp=256),
         compiler_options={**ASYNC_GATHER, **DATA_PARALLEL, **GATHER_ACROSS_LAYERS},
     ),
-    # torchtitan's Llama 3.1 8B on one node: 2 rows per GPU; what is costly to compute is kept.
-    "torchtitan-llama3.1-8B": Setup(
-        size=SIZES["8B"],
-        num_kv_heads=8,
-        vocab_size=128_256,
-        sequence_length=8192,
-        global_batch_size=2 * 8,
-        rope_theta=5e5,
-        remat=RematSpec(save="[qkvo]_proj|context|linear2"),
-    ),
+    # torchtitan's Llama 3.1 8B: 2 rows per GPU; what is costly to compute is kept.
+    "torchtitan-llama3.1-8B": _torchtitan(gpus=8),
+    # Its benchmarks/llama3_8b_h200_2025-06_torchtitan_trainy_whitefiber.md: the same in fp8, whole
+    # operands sharing a scale.
+    "torchtitan-llama3.1-8B-fp8-32": dataclasses.replace(_torchtitan(gpus=32), fp8=True),
+    "torchtitan-llama3.1-8B-fp8-64": dataclasses.replace(_torchtitan(gpus=64), fp8=True),
 }
 
 

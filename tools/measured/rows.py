@@ -15,6 +15,8 @@ class Row:
     source: str
 
 
+_MAXTEXT_RECIPES = "AI-Hypercomputer's tpu-recipes, training/trillium, "
+
 ROWS = (
     Row(
         "maxtext-1B",
@@ -22,8 +24,21 @@ ROWS = (
         17_234,
         "MaxText log, step 9 of a run on its default model: 0.119 s",
     ),
+    Row(
+        "maxtext-llama3.1-8B-v6e-8",
+        "tpu-v6e-8",
+        7_139,
+        _MAXTEXT_RECIPES + "Llama3.1-8B-MaxText/v6e-8: 3.443 s",
+    ),
     Row("maxtext-llama3.1-8B", "tpu-v6e-256", 7_207, "MaxText, published: 45.5 % MFU, full"),
-    Row("maxtext-llama3.1-70B", "tpu-v6e-256", 960, "MaxText, published: 50.3 % MFU, full"),
+    Row(
+        "maxtext-llama3.1-70B",
+        "tpu-v6e-256",
+        960,
+        _MAXTEXT_RECIPES + "Llama3.1-70B-MaxText/v6e-256: 42.656 s; 50.3 % MFU, full",
+    ),
     Row("maxtext-llama2-70B", "tpu-v5p-1024", 692, "MaxText, published: 65.4 % MFU, full"),
     Row("torchtitan-llama3.1-8B", "gpu-h100-8", 6_667, "torchtitan, published: 39 % MFU, full"),
+    Row("torchtitan-llama3.1-8B-fp8-32", "gpu-h200-32", 10_938, "torchtitan, published: fp8"),
+    Row("torchtitan-llama3.1-8B-fp8-64", "gpu-h200-64", 10_753, "torchtitan, published: fp8"),
 )

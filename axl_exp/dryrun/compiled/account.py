@@ -14,6 +14,7 @@ from axl_exp.dryrun.compiled.facts import (
     StepPrediction,
 )
 from axl_exp.dryrun.compiled.hlo import Program, parse_program
+from axl_exp.dryrun.compiled.kernel_schedule import KernelSchedule
 from axl_exp.dryrun.compiled.memory import largest_buffers
 from axl_exp.dryrun.compiled.network import Network
 from axl_exp.dryrun.compiled.owners import Owners
@@ -35,6 +36,8 @@ class Compilation:
     compiler: str
     topology: str
     seconds: float
+    kernels: Mapping[str, KernelSchedule] = dataclasses.field(default_factory=dict)
+    """What it made of kernels, by name of the instruction; of those of which it tells."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ def account(
     if program is not None:
         run = list(executions(program))
         network = Network(hardware.chip, coords=hardware.coords, parts=list(hardware.parts))
-        costs = Costs(program, hardware.chip)
+        costs = Costs(program, hardware.chip, compilation.kernels)
         flops, kernel_flops = _flops(costs, run)
         offload_bytes = sum(each.times * host_copy_bytes(each.instruction) for each in run)
         traffic = list(traffic_of(program, run))

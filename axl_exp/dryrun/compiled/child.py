@@ -20,6 +20,11 @@ import jax
 
 from axl_exp.dryrun.compiled.account import Compilation, Hardware, Work, account
 from axl_exp.dryrun.compiled.facts import CompiledFacts
+from axl_exp.dryrun.compiled.kernel_schedule import (
+    KernelSchedule,
+    kernel_names,
+    kernel_schedule,
+)
 from axl_exp.dryrun.compiled.memory import memory_of, verdict_of
 from axl_exp.dryrun.compiled.topology import (
     CompilerMissingError,
@@ -49,6 +54,9 @@ class Request:
     hardware: HardwareSelector
     program_file: str | None = None
     """Where the text of the program is to be written too."""
+    dump_to: str | None = None
+    """An empty folder for what libtpu writes when it compiles, much of it; the caller removes it,
+    since this process may be ended at any time. None: kernels are priced by their operations."""
 
 
 def main() -> int:
@@ -59,7 +67,7 @@ def main() -> int:
     def tell(**line: Any) -> None:
         print(json.dumps(line), file=output, flush=True)
 
-    prepare_environment()
+    prepare_environment(schedules=Path(request.dump_to) if request.dump_to else None)
     try:
         facts = compile_request(request, stage=lambda name: tell(stage=name))
     except UserError as error:
@@ -89,6 +97,9 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     if request.program_file and compilation.text:
         Path(request.program_file).write_text(compilation.text)
     stage("reading the program")
+    if request.dump_to:
+        kernels = _kernels(compilation.text, Path(request.dump_to))
+        compilation = dataclasses.replace(compilation, kernels=kernels)
     batch = request.config.input
     tokens = batch.global_batch_size * batch.max_sequence_length
     per_token = flops_per_token(request.config.model, sequence_length=batch.max_sequence_length)
@@ -134,6 +145,15 @@ def _compile(lowered: Any, topology: Topology, compiler: str, *, available: int)
             + (f", {topology.num_slices} slices" if topology.num_slices > 1 else ""),
             seconds=time.perf_counter() - started,
         )
+
+
+def _kernels(text: str, schedules: Path) -> dict[str, KernelSchedule]:
+    found = {}
+    for name in kernel_names(text):
+        schedule = kernel_schedule(schedules, name)
+        if schedule is not None:
+            found[name] = schedule
+    return found
 
 
 def _dump(folder: str, pattern: str) -> str:

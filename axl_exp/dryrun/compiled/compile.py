@@ -67,12 +67,14 @@ def compile_dry_run(
     path = home() / "dryrun" / f"{cache_key(resolved)}.json"
     if use_cache and program_file is None and (cached := _read(path)) is not None:
         return cached
-    request = Request(
-        config=resolved.config,
-        hardware=resolved.hardware,
-        program_file=str(program_file.absolute()) if program_file else None,
-    )
-    facts = _compile_in_child(request, progress or (lambda stage, seconds: None))
+    with tempfile.TemporaryDirectory(prefix="axl_exp_libtpu_") as folder:
+        request = Request(
+            config=resolved.config,
+            hardware=resolved.hardware,
+            program_file=str(program_file.absolute()) if program_file else None,
+            dump_to=folder,
+        )
+        facts = _compile_in_child(request, progress or (lambda stage, seconds: None))
     with contextlib.suppress(RunFileError, OSError):  # A full disk costs the cache alone.
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"config": resolved.name, "facts": facts.to_json()})

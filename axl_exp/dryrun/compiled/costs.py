@@ -1,18 +1,25 @@
 """How long a device computes an instruction.
 
-On a TPU the compiler says so itself, in cycles. A GPU's compiler says nothing: there an instruction
-takes as long as its operations or its bytes do at what is reached of the chip's peaks. So it is for
-attention kernels on both, which no compiler looks into.
+On a TPU the compiler says so itself, in cycles: of kernels in the schedule that it makes of them. A
+GPU's compiler says nothing: there an instruction takes as long as its operations or its bytes do at
+what is reached of the chip's peaks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 
 from axl_exp.dryrun.compiled.execution import called_once
 from axl_exp.dryrun.compiled.hlo import Computation, HloTextError, Instruction, Program
-from axl_exp.dryrun.compiled.kernels import attention_kernel, custom_call_target, is_kernel
+from axl_exp.dryrun.compiled.kernel_schedule import KernelSchedule
+from axl_exp.dryrun.compiled.kernels import (
+    Kernel,
+    attention_kernel,
+    custom_call_target,
+    is_kernel,
+)
 from axl_exp.dryrun.compiled.operations import product_flops
 from axl_exp.errors import UserError
 from axl_exp.mesh import Chip
@@ -26,11 +33,14 @@ _TPU_CLOCKS = {"v4": 1.05e9, "v5e": 1.5e9, "v5p": 1.75e9, "v6e": 1.75e9}
 _MATRIX_UNIT = {"v4": 128, "v5e": 128, "v5p": 128, "v6e": 256}
 
 # Shares of the datasheet's peaks, the same for every chip and model.
-# A splash kernel of full matrix units: assumed, no figure is published.
+# A splash kernel of full matrix units, where the compiler's schedule of it is not known: about what
+# libtpu 0.0.42 makes of its forward and backward kernels together on v5e.
 _SPLASH_SHARE = 0.75
 # Large products: about 700 to 750 TFLOP/s of an H100's 989, at which it runs into its power limit
 # ("How to Scale Your Model", chapter 12: 80 to 85 % are reached in practice at best).
 _GPU_PRODUCT_SHARE = 0.75
+# fp8 and int8 beside bfloat16 (NVIDIA's datasheets of A100, H100, H200, B200).
+_SPEED_OF_8_BITS = 2
 # cuDNN's attention, causal, head dim 128, 8k: about 550 forward, 450 backward of 989 TFLOP/s (Shah
 # et al. 2024, arXiv:2407.08608, figures 5 and 6).
 _CUDNN_SHARE = 0.5
@@ -51,6 +61,8 @@ class Costs:
 
     program: Program
     chip: Chip
+    schedules: Mapping[str, KernelSchedule] = dataclasses.field(default_factory=dict)
+    """What the compiler made of kernels, by name of the instruction."""
     unknown_kernels: set[str] = dataclasses.field(default_factory=set)
     """Targets or names of kernels whose work nobody told; they are counted as taking no time."""
 
@@ -66,7 +78,8 @@ class Costs:
         """Where compute times come from."""
         if self.chip.platform == "tpu":
             clock = _TPU_CLOCKS[self.chip.name] / 1e9
-            return f"libtpu's cycles at {clock:g} GHz; attention kernels by operations"
+            kernels = "its schedules" if self.schedules else "operations"
+            return f"libtpu's cycles at {clock:g} GHz; attention kernels by {kernels}"
         return (
             f"operations at {_GPU_PRODUCT_SHARE:.0%} and bytes at {_GPU_MEMORY_SHARE:.0%} of the "
             "chip's peaks"
@@ -79,11 +92,7 @@ class Costs:
             HloTextError: A product is not understood.
         """
         if is_kernel(instruction):
-            kernel = attention_kernel(where, instruction)
-            if kernel is None:
-                self.unknown_kernels.add(instruction.op_name or instruction.name)
-                return 0.0
-            return kernel.flops / (self.chip.peak_flops_per_second * self._kernel_share(kernel))
+            return self._kernel_seconds(where, instruction)
         if self.chip.platform == "tpu":
             cycles = instruction.estimated_cycles
             return 0.0 if cycles is None else cycles / _TPU_CLOCKS[self.chip.name]
@@ -99,7 +108,18 @@ class Costs:
             return 0.0, kernel.flops if kernel else 0.0
         return float(self._product_flops(where, instruction)), 0.0
 
-    def _kernel_share(self, kernel) -> float:
+    def _kernel_seconds(self, where: Computation, instruction: Instruction) -> float:
+        kernel = attention_kernel(where, instruction)
+        schedule = self.schedules.get(instruction.name)
+        if schedule is not None:
+            shares = {"longest": kernel.causal, "others": kernel.row} if kernel else {}
+            return schedule.cycles(**shares) / _TPU_CLOCKS[self.chip.name]
+        if kernel is None:
+            self.unknown_kernels.add(instruction.op_name or instruction.name)
+            return 0.0
+        return kernel.flops / (self.chip.peak_flops_per_second * self._kernel_share(kernel))
+
+    def _kernel_share(self, kernel: Kernel) -> float:
         if self.chip.platform != "tpu":
             return _CUDNN_SHARE
         return _SPLASH_SHARE * min(1.0, kernel.head_dim / _MATRIX_UNIT[self.chip.name])
@@ -107,10 +127,10 @@ class Costs:
     def _roofline_seconds(self, where: Computation, instruction: Instruction) -> float:
         if instruction.opcode in _FREE or instruction.opcode.endswith(("-start", "-done")):
             return 0.0
-        flops = self._product_flops(where, instruction)
+        flops = self._paced_flops(where, instruction)
         for name in called_once(instruction):
             inner = self.program.computation(name)
-            flops += sum(self._product_flops(inner, each) for each in inner.instructions)
+            flops += sum(self._paced_flops(inner, each) for each in inner.instructions)
         num_bytes = instruction.num_bytes + sum(
             where.by_name[name].num_bytes for name in instruction.operands if name in where.by_name
         )
@@ -118,6 +138,14 @@ class Costs:
             flops / (self.chip.peak_flops_per_second * _GPU_PRODUCT_SHARE),
             num_bytes / (self.chip.hbm_bytes_per_second * _GPU_MEMORY_SHARE),
         )
+
+    def _paced_flops(self, where: Computation, instruction: Instruction) -> float:
+        """Operations of a product, as many as of bfloat16 would take its time."""
+        flops = self._product_flops(where, instruction)
+        if not flops:
+            return 0.0
+        left, right = (where.operand(instruction, i).arrays[0] for i in (0, 1))
+        return flops / (_SPEED_OF_8_BITS if left.num_bits == right.num_bits == 8 else 1)
 
     def _product_flops(self, where: Computation, instruction: Instruction) -> int:
         if not _GEMM.match(custom_call_target(instruction)):

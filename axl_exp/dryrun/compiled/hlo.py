@@ -52,6 +52,11 @@ class Array:
         return math.prod(self.dims)
 
     @property
+    def num_bits(self) -> int:
+        """Of one element."""
+        return _BITS[self.dtype]
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of the elements, without what a tiled layout pads."""
         return -(-self.num_elements * _BITS[self.dtype] // 8)

@@ -1,4 +1,4 @@
-"""Kernels: custom calls whose work the program does not show, counted by formula.
+"""Kernels: custom calls whose work the program does not show; operations are counted by formula.
 
 Attention alone is known. It is causal in every model of ours: of the products of all queries with
 all keys half count, and the blocks on the diagonal whole.
@@ -30,6 +30,10 @@ class Kernel:
     flops: float
     head_dim: int
     """The dim that a product of queries and keys sums over."""
+    causal: float
+    """The share of all blocks of queries and keys that it computes."""
+    row: float
+    """The share of the blocks of one row that a single one is."""
 
 
 def is_kernel(instruction: Instruction) -> bool:
@@ -83,10 +87,13 @@ def _splash_kernel(instruction: Instruction, part: str, inputs: list[Array]) -> 
 def _kernel(inputs: list[Array], products: int, *, sequence_dim: int, block: int) -> Kernel:
     query, key = inputs[0], inputs[1]
     num_keys = key.dims[sequence_dim]
-    causal = min(1.0, (1 + block / num_keys) / 2)
+    row = min(1.0, block / num_keys)
+    causal = (1 + row) / 2
     return Kernel(
         flops=products * 2.0 * math.prod(query.dims) * num_keys * causal,
         head_dim=query.dims[-1],
+        causal=causal,
+        row=row,
     )
 
 

@@ -300,6 +300,17 @@ def test_a_gpus_instruction_takes_as_long_as_its_slower_part():
     assert seconds(entry, entry.root) == pytest.approx(3 * 2 * 4096**2 / (0.9 * 3352e9))
 
 
+@pytest.mark.parametrize(("dtype", "pace"), [("bf16", 1), ("f8e4m3fn", 2)])
+def test_a_product_of_small_numbers_takes_half_the_time(dtype, pace):
+    program = parse_program(
+        f"HloModule m\n\nENTRY %e () -> f32[] {{\n  %a = {dtype}[8192,8192]{{1,0}} parameter(0)\n"
+        "  ROOT %dot = bf16[8192,8192]{1,0} dot(%a, %a), "
+        "lhs_contracting_dims={1}, rhs_contracting_dims={0}\n}\n"
+    )
+    seconds = Costs(program, H100).seconds(program.entry, program.entry.root)
+    assert seconds == pytest.approx(2 * 8192**3 / (0.75 * 989e12) / pace)
+
+
 def test_the_links_of_a_chip_are_all_that_the_network_takes_from_the_table():
     slower = dataclasses.replace(V5E, peak_flops_per_second=1.0, hbm_bytes=1)
     coords = [(i,) for i in range(4)]

@@ -20,6 +20,7 @@ from axl_exp.dryrun.compiled.kernels import (
     custom_call_target,
     is_kernel,
 )
+from axl_exp.dryrun.compiled.moved_bytes import moved_bytes
 from axl_exp.dryrun.compiled.operations import product_flops
 from axl_exp.errors import UserError
 from axl_exp.mesh import Chip
@@ -131,9 +132,7 @@ class Costs:
         for name in called_once(instruction):
             inner = self.program.computation(name)
             flops += sum(self._paced_flops(inner, each) for each in inner.instructions)
-        num_bytes = instruction.num_bytes + sum(
-            where.by_name[name].num_bytes for name in instruction.operands if name in where.by_name
-        )
+        num_bytes = moved_bytes(self.program, where, instruction)
         return max(
             flops / (self.chip.peak_flops_per_second * _GPU_PRODUCT_SHARE),
             num_bytes / (self.chip.hbm_bytes_per_second * _GPU_MEMORY_SHARE),

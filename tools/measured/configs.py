@@ -176,7 +176,7 @@ SETUPS: Mapping[str, Setup] = {
     ),
     # torchtitan's Llama 3.1 8B: 2 rows per GPU; attention and every second product are kept.
     "torchtitan-llama3.1-8B": _torchtitan(gpus=8),
-    # Its benchmarks/llama3_8b_h200_2025-06_torchtitan_trainy_whitefiber.md: in fp8, a scale for each
+    # Its benchmarks/llama3_8b_h200_2025-06_torchtitan_trainy_whitefiber.md: in fp8, a scale for a
     # whole operand; products in fp8 are none of those that it keeps.
     "torchtitan-llama3.1-8B-fp8-32": _torchtitan(gpus=32, fp8=True),
     "torchtitan-llama3.1-8B-fp8-64": _torchtitan(gpus=64, fp8=True),

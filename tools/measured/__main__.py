@@ -15,7 +15,9 @@ from axl_exp.report.terminal import make_console, make_table
 from axl_exp.resolve import resolve
 from tools.measured.rows import ROWS, Row
 
-_HEADERS = ("config", "hardware", "measured", "predicted", "predicted / measured", "waits for")
+_HEADERS = (
+    "config", "hardware", "measured", "predicted", "predicted / measured", "waits for", "compiler"
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,18 +40,19 @@ def _predict(row: Row) -> tuple[str, ...]:
         resolved = resolve(row.config, selector=row.selector, module="tools.measured.configs")
         facts = compile_dry_run(resolved, progress=_tell)
     except UserError as error:
-        return (row.config, row.selector, measured, "-", "-", str(error))
+        return (row.config, row.selector, measured, "-", "-", str(error), "")
     finally:
         print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
     if facts.prediction is None:
-        return (row.config, row.selector, measured, "-", "-", facts.memory.verdict)
+        return (row.config, row.selector, measured, "-", "-", facts.memory.verdict, facts.compiler)
     predicted = facts.prediction.tokens_per_second_per_device
     step = facts.prediction.step_seconds
     waits = ", ".join(
         f"{link} {seconds / step:.0%}" for link, seconds in facts.prediction.exposed_seconds.items()
     )
     ratio = f"{predicted / row.tokens_per_second_per_device:.2f}"
-    return (row.config, row.selector, measured, f"{predicted:,.0f}", ratio, waits)
+    cells = (row.config, row.selector, measured, f"{predicted:,.0f}", ratio, waits)
+    return (*cells, facts.compiler)
 
 
 def _tell(stage: str, seconds: float) -> None:

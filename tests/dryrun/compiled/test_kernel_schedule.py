@@ -52,6 +52,7 @@ that goes on in another line */ }
 def test_bundles_count_by_the_steps_that_go_through_them():
     schedule = read_schedule(_BUNDLES)
     # From 0x8 to 0xe with 9 further turns of 2; from 0x4 to 0x7; the rest of 0x2 to 0x11.
+    assert schedule is not None
     assert schedule == KernelSchedule(num_steps=6, every_step=6, skipped=(6 + 9 * 2, 3))
     assert schedule.cycles() == 6 * (6 + 24 + 3)
     assert schedule.cycles(longest=0.75, others=0.5) == 6 * (6 + 18 + 1.5)

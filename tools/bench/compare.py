@@ -1,9 +1,9 @@
-"""How long the comparator takes to read large logs, and how much memory it takes."""
+"""How long the comparator takes with large files, and how much memory it takes."""
 
 from __future__ import annotations
 
+import json
 import math
-import os
 import random
 import subprocess
 import sys
@@ -14,45 +14,73 @@ from pathlib import Path
 from tools.bench.measure import Report, Side
 
 _GB = 1_000_000_000
+_SMALL = 2_000_000  # Bytes of the side that a large one is compared with.
 _CHATTER_LINES = 12  # Of other modules, between two steps.
 _NUM_ROWS = 1_000_000
-_READ = """
-import sys
-from pathlib import Path
-from axl_exp.compare.load import load_run
-from axl_exp.run.layout import RunDir
-run = load_run(RunDir(Path(sys.argv[1])))
-assert len(run.metrics.numbers["train/loss"]) > 1000
+# Starts a command and prints its CPU seconds and its peak memory in KiB. A process begins with the
+# peak of the one that it was forked from, so that one is kept small: this, not the benchmark.
+_LAUNCHER = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
 """
 
 
 def measure_compare(root: Path, *, num_rounds: int) -> Report:
-    """Return the CPU seconds and the peak memory of reading one side, for three large inputs.
+    """Return CPU seconds and peak memory of `compare A B` with a large A, and of its `--help`.
 
-    The inputs are made in the directory for temporary files, and removed. CPU seconds of a process
-    of its own, the interpreter's start included: what else the machine does is not ours.
+    The inputs are made in the directory for temporary files, and removed. Of a process of its own,
+    the interpreter's start and the whole comparison included; CPU seconds, since what else the
+    machine does is not ours.
     """
     inputs = {
-        "MaxText, 1 GB, one step line in 13": (_maxtext(_CHATTER_LINES), _GB),
-        "MaxText, 1 GB of step lines": (_maxtext(0), _GB),
-        "metrics.jsonl, a million rows": (_jsonl(_NUM_ROWS), 10 * _GB),
+        "MaxText, 1 GB, one step line in 13": ("train.log", _maxtext(_CHATTER_LINES), _GB),
+        "MaxText, 1 GB of step lines": ("train.log", _maxtext(0), _GB),
+        "metrics.jsonl, a million rows": ("metrics.jsonl", _jsonl(_NUM_ROWS), 10 * _GB),
     }
     notes, sides = [], []
-    with tempfile.TemporaryDirectory(prefix="axl_exp_bench_") as folder:
-        for name, (lines, limit) in inputs.items():
-            # By its name a file of ours is known; another must not have it.
-            path = Path(folder) / ("metrics.jsonl" if "jsonl" in name else "train.log")
-            num_lines = _write(path, lines, limit=limit)
-            samples = [_read(root, path) for _ in range(num_rounds)]
-            sides.append(Side(name, tuple(seconds for seconds, _ in samples)))
-            peak = max(peak for _, peak in samples)
-            notes.append(f"{name}: {num_lines:,} lines, peak memory {peak / 1e6:.0f} MB")
+    for name, (file, lines, limit) in inputs.items():
+        with tempfile.TemporaryDirectory(prefix="axl_exp_bench_") as folder:
+            small, large = (Path(folder) / side for side in ("small", "large"))
+            small.mkdir()
+            large.mkdir()
+            num_lines = _write(large / file, lines, limit=limit)
+            with open(large / file, "rb") as whole:
+                (small / file).write_bytes(whole.read(_SMALL).rpartition(b"\n")[0] + b"\n")
+            command = (str(large / file), str(small / file))
+            side, peak_bytes = _measure(root, name, *command, num_rounds=num_rounds)
+        sides.append(side)
+        notes.append(f"{name}: {num_lines:,} lines, peak memory {peak_bytes / 1e6:.0f} MB")
+    side, peak_bytes = _measure(root, "--help", "--help", num_rounds=num_rounds)
+    notes.append(f"--help: peak memory {peak_bytes / 1e6:.0f} MB")
     return Report(
-        title="reading one side, CPU seconds",
-        sides=sides,
-        goal="a MaxText log of 1 GB under 10 s and 300 MB, a million rows under 5 s",
+        title="compare A B with a large A and a B of 2 MB, CPU seconds",
+        sides=[*sides, side],
+        goal="a MaxText log of 1 GB under 10 s and 300 MB, a million rows under 5 s, help under "
+        "0.3 s",
         notes=tuple(notes),
     )
+
+
+def _measure(root: Path, name: str, *arguments: str, num_rounds: int) -> tuple[Side, float]:
+    """Return the CPU seconds of `compare` with these arguments, and its peak memory in bytes."""
+    samples = [_run(root, *arguments) for _ in range(num_rounds)]
+    return Side(name, tuple(s for s, _ in samples)), max(peak for _, peak in samples)
+
+
+def _run(root: Path, *arguments: str) -> tuple[float, float]:
+    command = [sys.executable, "-m", "axl_exp.compare", *arguments]
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
+        cwd=root,
+        capture_output=True,
+        check=True,
+    )
+    status, seconds, peak_kib = json.loads(told.stdout)
+    if status:
+        raise subprocess.CalledProcessError(status, command, stderr=told.stderr)
+    return seconds, 1024.0 * peak_kib
 
 
 def _write(path: Path, lines: Iterator[str], *, limit: int) -> int:
@@ -66,16 +94,6 @@ def _write(path: Path, lines: Iterator[str], *, limit: int) -> int:
             file.write(line)
             num_lines += 1
     return num_lines
-
-
-def _read(root: Path, path: Path) -> tuple[float, float]:
-    """Return CPU seconds and peak bytes of a process that reads the file at `path`."""
-    process = subprocess.Popen([sys.executable, "-c", _READ, str(path)], cwd=root)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, "read")
-    return usage.ru_utime + usage.ru_stime, 1024.0 * usage.ru_maxrss
 
 
 def _maxtext(num_chatter: int) -> Iterator[str]:

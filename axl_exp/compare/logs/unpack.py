@@ -26,7 +26,7 @@ def unpack(text: bytes) -> tuple[bytes, Counter[str]]:
     """
     repairs: Counter[str] = Counter()
     text = _unpack_json(text, repairs)
-    if any(entity in text for entity in (b"&#39;", b"&quot;", b"&#x27;")):
+    if b"&" in text and any(mark in text for mark in (b"&#39;", b"&quot;", b"&#x27;")):
         for entity, plain in _ENTITIES.items():
             repairs["HTML entities read"] += text.count(entity)
             text = text.replace(entity, plain)

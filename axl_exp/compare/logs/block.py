@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -53,6 +54,10 @@ class Block:
         while offset >= 0:
             yield offset
             offset = self.text.find(needle, offset + 1)
+
+    def matches(self, pattern: re.Pattern[bytes], *, near: bytes) -> Iterator[re.Match[bytes]]:
+        """Return the matches of a pattern, of which each holds the text `near`: it is rare."""
+        return pattern.finditer(self.text) if near in self.text else iter(())
 
     def line(self, offset: int) -> int:
         """Return the number of the line at `offset`."""

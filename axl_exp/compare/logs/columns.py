@@ -255,7 +255,7 @@ def _layout(block: Block, dialects: Sequence[Dialect], start: int, end: int) -> 
                 is_digit[match.start("name") - start : match.end("name") - start] = False
         clock, stamp = _clock(text, record, start)
         around = text[start : stamp[0]], text[stamp[1] : record.start], text[record.end : end]
-        is_all = bool(clock) and not b"".join(around).strip()
+        is_all = bool(clock) and not b"".join(around).strip(b" \t\r[]")
     return _Layout(
         template=np.where(is_digit, _ZERO, template).astype(np.uint8),
         limits=np.where(is_digit, _NINE, 0).astype(np.uint8),

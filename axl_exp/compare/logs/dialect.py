@@ -10,6 +10,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from itertools import repeat
 
 from axl_exp.compare.logs.clock import Clock
@@ -65,9 +66,17 @@ class Dialect:
     clock: Clock | None = None
     before: re.Pattern[bytes] | None = None
     step: Callable[[re.Match[bytes]], int] | None = None
+    _known: dict[bytes, Name] = dataclass_field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def name(self, theirs: bytes) -> Name:
         """Return our name of a field; forks write `_` for a space."""
+        if theirs not in self._known:
+            self._known[theirs] = self._name(theirs)
+        return self._known[theirs]
+
+    def _name(self, theirs: bytes) -> Name:
         text = re.sub(r"\s+", " ", theirs.decode("utf-8", errors="replace")).strip()
         name = self.names.get(text) or self.names.get(text.replace("_", " "))
         return name or Name(f"{self.prefix}/{text}")

@@ -92,6 +92,8 @@ class MegatronReader:
     def read(self, block: Block) -> list[tuple[int, int]]:
         """Read one block; return the spans that were understood."""
         spans = read_records(block, ITERATION, rows=self._rows)
+        if spans == [(0, len(block.text))]:
+            return spans
         last = self._rows.last_step
         spans += read_records(block, VALIDATION, TEST, rows=self._evals, last_step=last)
         spans += read_times(block, self._log)
@@ -99,27 +101,27 @@ class MegatronReader:
             speed = (block.line(match.start()), float(match["s"]), float(match["tflops"]))
             self._speeds.append(speed)
             spans.append(match.span())
-        text, log = block.text, self._log
+        log = self._log
         self._num_overflows += count_overflows(block)
-        for match in _ARGUMENTS.finditer(text):
+        for match in block.matches(_ARGUMENTS, near=b"end of arguments"):
             self._read_arguments(match["body"])
-        for match in _PARAMETERS.finditer(text):
+        for match in block.matches(_PARAMETERS, near=b"model parallel rank"):
             self._ranks[int(match["t"]), int(match["p"] or 0)] = int(match["n"])
-        for match in _EVENT.finditer(text):
+        for match in block.matches(_EVENT, near=b" tensor "):
             event = (int(match["rank"]), match["pass"].decode(), match["what"].decode())
             log.trace.append((*event, int(match["tensor"])))
-        for match in _TIMER.finditer(text):
+        for match in block.matches(_TIMER, near=b"..: "):
             low, high = match["low"] or match["most"], match["high"] or match["most"]
             log.timers[match["name"].decode()] = (float(low), float(high))
-        for match in _BILLIONS.finditer(text):
+        for match in block.matches(_BILLIONS, near=b" in billions:"):
             facts = log.facts.setdefault("parameters_in_billions", {})
             facts[match["what"].decode().lower()] = match["n"].decode()
-        for match in _DATETIME.finditer(text):
+        for match in block.matches(_DATETIME, near=b"] datetime: "):
             moments = log.results.setdefault("events", {})
             moments[match["event"].decode(errors="replace")] = match["at"].decode().strip()
-        if match := _WORLD.search(text):
+        for match in block.matches(_WORLD, near=b"using world size: "):
             log.facts["hardware"] = {"platform": "gpu", "device_count": int(match["n"])}
-        if match := _PADDED.search(text):
+        for match in block.matches(_PADDED, near=b"padded vocab ("):
             log.facts["vocab_size"] = int(match["n"])
         self._read_memory(block)
         return spans
@@ -182,7 +184,7 @@ class MegatronReader:
             self._log.arguments[match["name"].decode()] = value
 
     def _read_memory(self, block: Block) -> None:
-        for match in _MEMORY.finditer(block.text):
+        for match in block.matches(_MEMORY, near=b" memory ("):
             rank = _MEMORY_RANK.search(block.text, max(0, match.start() - 40), match.start())
             device = f"rank {int(rank['rank'])}" if rank else "a rank"
             line = block.line(match.start())
@@ -195,7 +197,7 @@ class MegatronReader:
                     quantity = named["what"].replace("-", " ")
                 num_bytes = float(number) * _BYTES_PER[match["unit"]]
                 self._memory(match["when"].decode(), device, quantity, num_bytes, line)
-        for match in _THEORETICAL.finditer(block.text):
+        for match in block.matches(_THEORETICAL, near=b"Theoretical memory"):
             for what, mb in _THEORETICAL_FIELD.findall(match["fields"]):
                 line, num_bytes = block.line(match.start()), float(mb) * _BYTES_PER[b"MB"]
                 quantity = what.decode().strip()

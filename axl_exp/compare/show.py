@@ -13,7 +13,7 @@ from axl_exp.compare.config_changes import writers_told
 from axl_exp.compare.environment import by_kind, counts_told, grouped
 from axl_exp.compare.load import named_runs
 from axl_exp.compare.theirs import Theirs
-from axl_exp.report.terminal import STYLES, indented, make_facts, make_table
+from axl_exp.report.terminal import STYLES, indented, make_facts, make_table, make_tables
 from axl_exp.report.text import printable, shorten
 
 _MAX_SHOWN = 40
@@ -132,7 +132,8 @@ def _show_theirs(theirs: Theirs, console: Console) -> None:
         for f in theirs.figures
     ]  # fmt: skip
     headers = ("figure", "A", "B", "B - A", "page A", "page B", "page diff", "what it is")
-    console.print(make_table(*headers, rows=rows, right=(1, 2, 3, 4, 5, 6)))
+    for table in make_tables(*headers, rows=rows, right=range(1, 7), width=console.width):
+        console.print(table)
     for line in words.theirs_lines(theirs):
         console.print(indented(line))
 

@@ -32,17 +32,18 @@ def show_suite(name: str, *, module: str | None, as_json: bool) -> int:
         print(json.dumps(asdict(suite), indent=2))
         return 0
     rows = [
-        (case.name, case.config, " ".join(case.overrides), _how(case), case.about)
-        for case in suite.cases
+        (case.name, " ".join((case.config, *case.overrides)), _told(case)) for case in suite.cases
     ]
-    make_console().print(make_table("case", "config", "overrides", "", "what for", rows=rows))
+    make_console().print(make_table("case", "config", "what for", rows=rows))
     return 0
 
 
-def _how(case: Case) -> str:
-    told = []
+def _told(case: Case) -> str:
+    """Return what a case is there to show, how it runs, and what it is held against."""
+    told = [case.about] if case.about else []
     if case.interrupt_at_step is not None:
-        told.append(f"stopped at step {case.interrupt_at_step}, resumed")
+        told.append(f"stopped at step {case.interrupt_at_step} and resumed")
     if case.losses_of:
-        told.append(f"losses of {case.losses_of}{f' ± {case.within:g}' if case.within else ''}")
+        bound = f"within {case.within:g}" if case.within else "to the bit"
+        told.append(f"must have the losses of {case.losses_of}, {bound}")
     return "; ".join(told)

@@ -11,7 +11,7 @@ from rich.text import Text
 from axl_exp.compare.as_json import comparison_value
 from axl_exp.compare.as_markdown import comparison_details
 from axl_exp.compare.words import LOOKS
-from axl_exp.report.markdown import code, escape, fitted, folded
+from axl_exp.report.markdown import HALF_BYTES, code, escape, fitted, folded
 from axl_exp.report.terminal import STYLES, indented, make_facts, make_tables
 from axl_exp.report.text import one_line, printable
 from axl_exp.run.files import strict_json
@@ -75,9 +75,10 @@ def markdown(result: SuiteResult) -> str:
         told = " | ".join(_md_cell(cell) for cell in cells)
         icon, _ = LOOKS[case.state]
         lines.append(f"| {escape(case.case.name)} | {icon} {case.state} | {told} |")
-    lines.append("")
+    lines += ["", ""]  # A table ends at an empty line.
     details = map(_md_details, result.cases)
-    return fitted("\n".join(lines), details, rest="The details of further cases are in the report.")
+    rest = "The details of further cases are in the report."
+    return fitted("\n".join(lines), details, rest=rest, most=HALF_BYTES)
 
 
 def _worst_icon(result: SuiteResult) -> str:

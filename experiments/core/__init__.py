@@ -101,7 +101,7 @@ _ACCUMULATION = Case(
     "core-accumulation",
     losses_of="base",
     within=1e-5,
-    about="four parts per step: the losses of base",
+    about="a step in four parts",
 )
 
 
@@ -132,7 +132,7 @@ def named_suites() -> tuple[Suite, ...]:
                     "core-checkpoint-async",
                     interrupt_at_step=15,
                     losses_of="checkpoint_async",
-                    about="stopped and launched again: the losses of checkpoint_async",
+                    about="a run that is stopped goes on as if it had not been",
                 ),
             ),
             about="one case per thing that a change can break",

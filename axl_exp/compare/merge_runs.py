@@ -23,40 +23,41 @@ def merge_runs(runs: Sequence[Run]) -> Run:
     """Return pieces of one run as that run; what was merged stands in its notes.
 
     A piece that begins in the middle of another, or right behind it, is its restart: the steps that
-    were trained again are void. Pieces that begin at the same step with the same losses are of
-    hosts: the first counts.
+    were trained again are void. Of pieces that begin at the same step with the same losses, as
+    those of hosts do, the longest counts; of restarts with other losses, the last.
 
     Raises:
-        NotARunError: Two pieces begin at the same step and their losses differ, or one has no step.
+        NotARunError: Two pieces begin the run and their losses differ, or one has no step.
     """
     for run in runs:
         if not run.metrics.numbers:
             raise NotARunError(f"{run.run_dir.path} holds no step, so it is no piece of a run.")
     pieces: list[Run] = []
-    hosts: list[Run] = []
-    for run in sorted(runs, key=lambda run: (_begin(run), _process(run), _started(run))):
-        if pieces and _begin(pieces[-1]) == _begin(run):
-            if not _same_losses(pieces[-1], run):
-                raise NotARunError(
-                    f"{pieces[-1].run_dir.path} and {run.run_dir.path} both begin at step "
-                    f"{_begin(run)} and have other losses, so they are no pieces of one run: write "
-                    "repeats with a comma, RUN,RUN."
-                )
-            hosts.append(run)
-        else:
+    notes = [note for run in runs for note in run.notes]
+    for run in sorted(runs, key=lambda run: (_begin(run), _started(run), _process(run))):
+        if not pieces or _begin(pieces[-1]) < _begin(run):
             pieces.append(run)
+            continue
+        before = pieces.pop()
+        names = before.run_dir.path.name, run.run_dir.path.name
+        at = f"{names[0]} and {names[1]} both begin at step {_begin(run)}"
+        if _same_losses(before, run):
+            pieces.append(run if _end(run) > _end(before) else before)
+            kept = pieces[-1].run_dir.path.name
+            notes.append(f"{at} with the same losses, as hosts do: {kept} counts")
+        elif pieces:
+            pieces.append(run)
+            notes.append(f"{at} with other losses: the later counts, {names[1]}")
+        else:
+            raise NotARunError(
+                f"{at} and have other losses, so they are no pieces of one run: write repeats with "
+                "a comma, RUN,RUN."
+            )
     last = pieces[-1]
     metrics = _joined([run.metrics for run in pieces])
-    notes = [note for run in pieces for note in run.notes]
     if len(pieces) > 1:
         told = ", ".join(f"{run.run_dir.path.name} ({_steps_told(run)})" for run in pieces)
         notes.append(f"merged {len(pieces)} pieces of one run, one after the other: {told}")
-    if hosts:
-        names = ", ".join(run.run_dir.path.name for run in hosts)
-        notes.append(
-            f"merged {len(hosts) + 1} hosts: {pieces[0].run_dir.path.name} counts; {names}: the "
-            "same losses"
-        )
     launches = [launch for run in pieces for launch in run.env.get("launches") or []]
     return replace(
         last,
@@ -96,7 +97,6 @@ def goes_on(a: Run, b: Run) -> bool:
     changes = config_changes(a.config, b.config)
     return (
         first < begin <= last + 1
-        and last <= _end(b)
         and facts[0] == facts[1]
         and _started(a) <= _started(b)
         and all(change.leaf_class is LeafClass.IO for change in changes)

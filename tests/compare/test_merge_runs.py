@@ -99,8 +99,23 @@ def test_metrics_files_of_hosts_are_one_run_where_the_user_says_so(make_run, tmp
         file.write_text(make_run(file.stem).metrics.read_text())
     (side,) = choose_sides([f"{files[0]}+{files[1]}"], store=RunStore(tmp_path / "none"))
     (run,) = load_side(side).runs
-    assert run.notes == ("merged 2 hosts: host0.jsonl counts; host1.jsonl: the same losses",)
+    assert run.notes == (
+        "host0.jsonl and host1.jsonl both begin at step 1 with the same losses, as hosts do: "
+        "host0.jsonl counts",
+    )
     assert len(run.metrics.numbers["train/loss"]) == 60
+
+
+@pytest.mark.parametrize("losses", [{}, {32: 3.0}])
+def test_a_restart_that_was_killed_early_takes_nothing_from_the_one_after_it(
+    losses, pieces, make_run
+):
+    first, second = pieces
+    killed = cut(make_run("killed", losses=losses, started_unix_seconds=1.5e6), first=31, last=35)
+    (run,) = joined(first.path, killed.path, second.path).runs
+    whole = load_run(make_run("whole")).metrics.numbers["train/loss"]
+    assert np.array_equal(run.metrics.numbers["train/loss"].steps, whole.steps)
+    assert np.array_equal(run.metrics.numbers["train/loss"].values, whole.values)
 
 
 def test_two_runs_with_other_losses_are_no_pieces_and_the_fix_is_named(make_run):

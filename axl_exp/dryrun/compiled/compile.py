@@ -46,6 +46,7 @@ def compile_dry_run(
     progress: Progress | None = None,
     use_cache: bool = True,
     program_file: Path | None = None,
+    kernel_schedules: bool = False,
 ) -> CompiledFacts:
     """Return what the compiler makes of the step that a trainer of the config would run.
 
@@ -57,6 +58,9 @@ def compile_dry_run(
         progress: Told where it stands.
         use_cache: Whether an earlier result does.
         program_file: Where the text of the compiled program is written too; no cache then.
+        kernel_schedules: Whether TPU kernels take the time of the compiler's schedules, in place of
+            that of their operations: more than twice the computing, for libtpu writes all that it
+            schedules.
 
     Raises:
         UserError: There is no such topology, the compiler is missing or has crashed, or the config
@@ -64,7 +68,8 @@ def compile_dry_run(
     """
     if resolved.hardware is None:
         raise UserError("--level=compile needs a hardware: --mesh=tpu-v5e-256, for example.")
-    path = home() / "dryrun" / f"{cache_key(resolved)}.json"
+    key = cache_key(resolved) + ("-kernels" if kernel_schedules else "")
+    path = home() / "dryrun" / f"{key}.json"
     if use_cache and program_file is None and (cached := _read(path)) is not None:
         return cached
     with tempfile.TemporaryDirectory(prefix="axl_exp_libtpu_") as folder:
@@ -72,7 +77,7 @@ def compile_dry_run(
             config=resolved.config,
             hardware=resolved.hardware,
             program_file=str(program_file.absolute()) if program_file else None,
-            dump_to=folder,
+            dump_to=folder if kernel_schedules else None,
         )
         facts = _compile_in_child(request, progress or (lambda stage, seconds: None))
     with contextlib.suppress(RunFileError, OSError):  # A full disk costs the cache alone.

@@ -79,7 +79,8 @@ def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
     analysis = compiled.memory_analysis()
     if analysis is None:
         return None
-    if compiled.runtime_executable().client.platform == "tpu":
+    executable = compiled.runtime_executable()
+    if executable is not None and executable.client.platform == "tpu":
         return analysis.peak_memory_in_bytes
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes

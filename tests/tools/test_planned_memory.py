@@ -11,7 +11,14 @@ from axl_exp.dryrun.compiled.compile import compile_dry_run
 from tools.measured import memory
 from tools.measured.memory import Point, recorded_points
 
-POINTS = recorded_points()
+# Of a program of some MiB libtpu leaves much in a core's own memory (VMEM, up to 128 MiB), where a
+# plan counts all of it in the device's.
+_VMEM_BYTES = 128 * 2**20
+POINTS = [
+    point
+    for point in recorded_points()
+    if point.selector.startswith("gpu") or point.compiled_bytes > _VMEM_BYTES
+]
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point.config}-{point.selector}")

@@ -187,3 +187,27 @@ def test_no_rule_is_hidden_behind_earlier_ones():
 def test_mesh_rules_come_without_jax():
     code = "import sys, mesh_rules; mesh_rules.mesh_rules(); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# MaxText's benchmarks: its v6e models have a larger limit of VMEM, its v5e models overlap sums of
+# data parallelism, what offloads has options for that; other hardware knows none of them.
+@pytest.mark.parametrize(
+    ("name", "selector", "has", "has_not"),
+    [
+        ("fuji-7B-v2", "tpu-v6e-256", {"xla_tpu_scoped_vmem_limit_kib": 98304}, "host_transfer"),
+        ("fuji-70B-v2", "tpu-v6e-256", {"xla_tpu_host_transfer_overlap_limit": 24}, "permute"),
+        (
+            "gala-1B",
+            "tpu-v5e-256",
+            {"xla_tpu_enable_data_parallel_all_reduce_opt": "true"},
+            "vmem",
+        ),
+        ("fuji-70B-v2", "tpu-v5p-1024", {"xla_tpu_megacore_fusion_allow_ags": "false"}, "vmem"),
+        ("fuji-7B-v2", "gpu-h100-256", {}, ""),
+        ("fuji-tiny", "cpu-1", {}, ""),
+    ],
+)
+def test_compilers_of_tpus_are_told_what_is_published_for_them(name, selector, has, has_not):
+    options = resolve(name, selector=selector).config.compiler_options
+    assert has.items() <= options.items()
+    assert not any(has_not in option for option in options)

@@ -59,10 +59,16 @@ def kernel_names(program: str) -> list[str]:
 def kernel_schedule(folder: Path, name: str) -> KernelSchedule | None:
     """Return the schedule of the kernel that a program calls `name`.
 
-    None where the compiler wrote none, or one in which a loop has no constant number of turns.
+    Of kernels that are the same libtpu may schedule one: then that of the one whose name differs in
+    its number alone. None where the compiler wrote none, or one in which a loop has no constant
+    number of turns.
     """
-    files = [f for f in folder.glob(f"*-{name}-*-final_bundles.txt") if "analysis" not in f.name]
-    return read_schedule(max(files).read_text(errors="replace")) if files else None
+    stem = re.sub(r"\.\d+$", "", name)
+    for pattern in (f"*-{name}-*-final_bundles.txt", f"*-{stem}.*-final_bundles.txt"):
+        files = [file for file in folder.glob(pattern) if "analysis" not in file.name]
+        if files:
+            return read_schedule(max(files).read_text(errors="replace"))
+    return None
 
 
 def read_schedule(text: str) -> KernelSchedule | None:

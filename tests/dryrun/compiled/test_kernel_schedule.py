@@ -70,6 +70,8 @@ def test_the_schedule_of_a_kernel_is_found_by_its_name(tmp_path):
     (tmp_path / "124-splash_mha_fwd.10-71-final_bundles.txt").write_text("x")
     assert kernel_schedule(tmp_path, "splash_mha_fwd.1") == read_schedule(_BUNDLES)
     assert kernel_schedule(tmp_path, "splash_mha_dkv.1") is None
+    (tmp_path / "124-splash_mha_fwd.10-71-final_bundles.txt").unlink()
+    assert kernel_schedule(tmp_path, "splash_mha_fwd.7") == read_schedule(_BUNDLES)
     assert str(tmp_path) in dump_flags(tmp_path)
 
 

@@ -50,7 +50,7 @@ class Matrix:
     """Headers, and the cells of each case; columns that no case fills are left out.
 
     Attributes:
-        common: Facts that are the same everywhere, in words; they have no column.
+        common: Facts that are the same in every case that has them, in words; they have no column.
     """
 
     columns: list[str]
@@ -62,11 +62,10 @@ def matrix(results: Sequence[CaseResult]) -> Matrix:
     """Return the matrix of a suite's cases."""
     names = [*(name for name, _ in _COLUMNS), *_FACTS]
     rows = [_cells(result) for result in results]
-    values = [{row[k].value for row in rows} for k in range(len(names))]
-    kept = [k for k in range(len(names)) if values[k] - {NONE}]
-    common = {k for k in kept if names[k] in _FACTS and len(values[k]) == 1}
-    told = ", ".join(f"{names[k]} {rows[0][k].value}" for k in kept if k in common)
-    kept = [k for k in kept if k not in common]
+    values = [{row[k].value for row in rows} - {NONE} for k in range(len(names))]
+    common = {k for k in range(len(names)) if names[k] in _FACTS and len(values[k]) == 1}
+    told = ", ".join(f"{names[k]} {min(values[k])}" for k in sorted(common))
+    kept = [k for k in range(len(names)) if values[k] and k not in common]
     return Matrix([names[k] for k in kept], [[row[k] for k in kept] for row in rows], told)
 
 

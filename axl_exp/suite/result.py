@@ -69,6 +69,8 @@ class CaseResult:
     def same_losses_told(self) -> list[str]:
         """What `same_losses` says, in words: once where both sides say the same."""
         told = {side: same.told for side, same in self.same_losses.items()}
+        if self.case.losses_of and not told:
+            return [f"not held against {self.case.losses_of}, which did not end on both sides"]
         if len(told) == 2 and told["A"] == told["B"]:
             return [f"each side {told['A']}"]
         return [f"{side} {words}" for side, words in told.items()]
@@ -125,7 +127,7 @@ def suite_result(session: Session, found: Mapping[Trial, Ended], *, store: RunSt
     for name, comparison in zip(pairs, compared, strict=True):
         same = _same_losses(results[name].case, pairs)
         told = replace(results[name], comparison=comparison, same_losses=same)
-        notes = [*told.same_losses_told, *comparison.notes]
+        notes = [*told.same_losses_told, *comparison.notes]  # On the page of the case too.
         results[name] = replace(told, comparison=replace(comparison, notes=notes))
     return SuiteResult(session, list(results.values()))
 

@@ -18,7 +18,7 @@ import json, os, pathlib, signal, subprocess, sys, time
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if a.startswith("--"))
 here = pathlib.Path(__file__).resolve().parents[2]
 settings = json.loads((here / "settings.json").read_text())
-if settings.get("crash"):
+if settings.get("crash") or pathlib.Path(flags["run_dir"]).parts[-3] == settings.get("crash_in"):
     sys.exit("error: the model does not build")
 run = pathlib.Path(flags["run_dir"])
 resumed = (run / "metrics.jsonl").exists()

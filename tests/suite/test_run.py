@@ -143,7 +143,18 @@ def test_a_head_that_resumes_to_other_losses_is_worse_though_its_own_figures_are
 def test_what_the_base_does_not_hold_either_is_told_and_is_no_regression(commit):
     base, head = commit("one", pace=0.05, forgets=0.1), commit("two", pace=0.05, forgets=0.1)
     assert run("resume", base, head) == 0
-    assert "each side does NOT have the losses of whole" in result()["cases"][1]["headline"]
+    case = result()["cases"][1]
+    assert [same["holds"] for same in case["same_losses"].values()] == [False, False]
+    assert case["state"] == "within noise"
+    assert "does NOT have the losses of whole" in case["headline"]
+
+
+def test_a_case_whose_other_case_did_not_run_says_that_it_is_not_held_against_it(commit):
+    base, head = commit(pace=0.05, crash_in="whole"), commit("two", pace=0.05, crash_in="whole")
+    assert run("resume", base, head) == 3
+    whole, stopped = result()["cases"]
+    assert whole["comparison"] is None
+    assert "not held against whole, which did not end on both sides" in stopped["headline"]
 
 
 def test_after_a_kill_the_same_command_goes_on(commit, repository, tmp_path):

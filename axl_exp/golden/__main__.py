@@ -87,7 +87,7 @@ def _check(flags: argparse.Namespace) -> int:
     if result.is_same and not findings:
         _say(flags, f"{result.num_files} golden files of {result.num_configs} configs are true.")
         if result.num_plans and not flags.plans:
-            _say(flags, f"Of {result.num_plans} plans the inputs are: --plans makes them anew.")
+            _say(flags, f"{result.num_plans} plans stand as recorded; --plans makes them anew.")
         return 0
     if not result.is_same:
         _say(flags, f"If this is meant: {_update_command(flags, result.configs)}")

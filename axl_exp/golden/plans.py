@@ -104,7 +104,7 @@ def plan_facts(plan: PlanFacts) -> dict[str, str]:
     for key, (count, num_bytes, links) in sent.items():
         if num_bytes >= _LEAST_SHARE * most:
             facts[key] = f"{count:,} times, {format_bytes(num_bytes)} by {' and '.join(links)}"
-    return {_PREFIX + name: text for name, text in facts.items()}
+    return _in_order({_PREFIX + name: text for name, text in facts.items()})
 
 
 def num_plans(goldens: Goldens) -> int:
@@ -115,7 +115,15 @@ def num_plans(goldens: Goldens) -> int:
 def _recorded(golden: Golden | None, selector: str) -> dict[str, str]:
     mesh = golden.meshes.get(selector) if golden else None
     facts = mesh.facts.items() if mesh else ()
-    return {name: text for name, text in facts if name.startswith(_PREFIX)}
+    return _in_order({name: text for name, text in facts if name.startswith(_PREFIX)})
+
+
+def _in_order(facts: Mapping[str, str]) -> dict[str, str]:
+    """The same order whether they are made or read: a variant is read as its base and what differs.
+
+    What is sent comes last, by name.
+    """
+    return dict(sorted(facts.items(), key=lambda fact: ("_over_" in fact[0], fact[0])))
 
 
 def _same(before: Golden, after: Golden, selector: str) -> bool:

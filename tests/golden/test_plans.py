@@ -8,6 +8,8 @@ import pytest
 
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.golden.__main__ import main
+from axl_exp.golden.golden import Golden, MeshGolden
+from axl_exp.golden.layout import read_goldens, write_goldens
 from axl_exp.golden.make import make_goldens
 from axl_exp.golden.plans import plan_facts, with_plans
 from axl_exp.resolve import resolve
@@ -55,6 +57,29 @@ def test_plans_stand_until_something_that_the_step_is_traced_from_differs(fast):
     edited = dict([*others, (selector, dataclasses.replace(mesh, changes=()))])
     one_rule_edited = {NAME: dataclasses.replace(first[NAME], meshes=edited)}
     assert planned(fast, before=one_rule_edited) == (first, 1)
+
+
+def test_plans_that_stand_are_written_as_they_were_made():
+    def golden(seed, **facts):
+        made = {f"planned_{name}": text for name, text in facts.items()}
+        meshes = {"tpu-v5e-8": MeshGolden((), {"devices": "8", **dict(sorted(made.items()))})}
+        return Golden({"klass": "@m:Trainer", "seed": seed}, {}, {}, meshes)
+
+    goldens = {
+        "own": golden("0", memory_bytes="1", gather_over_data="3", scatter_over_data="5"),
+        "own-x": golden("1", memory_bytes="2", reduce_over_data="4", scatter_over_data="6"),
+    }
+    tree = write_goldens(goldens)
+    before, _ = read_goldens(tree)
+    bare = {
+        name: dataclasses.replace(g, meshes={"tpu-v5e-8": MeshGolden((), {"devices": "8"})})
+        for name, g in goldens.items()
+    }
+    # Made in one order, read in another, written as if made again.
+    made = with_plans(bare, before=goldens, names=set(goldens), anew=False, module=None)
+    read = with_plans(bare, before=before, names=set(goldens), anew=False, module=None)
+    assert made == read == goldens
+    assert write_goldens(read) == write_goldens(made)
 
 
 def test_the_facts_of_a_plan_are_those_of_fsdp_over_one_slice_and_data_over_slices():

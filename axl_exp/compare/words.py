@@ -69,7 +69,8 @@ def run_facts(run: Run) -> list[tuple[str, str]]:
     machine = (hardware.get("host") or {}).get("name")
     process = host.get("process_index")
     count, kind = hardware.get("device_count"), hardware.get("device_kind")
-    quantum = run.quanta.get(TRAIN_LOSS)
+    quantum, has_losses = run.quanta.get(TRAIN_LOSS), TRAIN_LOSS in run.metrics.numbers
+    precision = f"printed to {quantum:g}" if quantum else "raw floats"
     facts = [
         ("config", run.config_name),
         ("status", run.status),
@@ -78,7 +79,7 @@ def run_facts(run: Run) -> list[tuple[str, str]]:
         ("devices", f"{count or '?'} × {kind or '?'}" if count or kind else ""),
         ("host", str(machine or "") if process is None else f"process {process}"),
         ("seed", str(run.env.get("seed", ""))),
-        ("losses", f"printed to {quantum:g}" if quantum else "raw floats"),
+        ("losses", precision if has_losses else ""),
     ]
     return [(name, told) for name, told in facts if told]
 

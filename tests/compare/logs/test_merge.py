@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from axl_exp.compare.load import load_run
 from axl_exp.compare.logs.log import LogError
 from axl_exp.compare.logs.merge import merge_logs
 from axl_exp.compare.logs.read import parse_log
 from axl_exp.compare.pieces import log_files
 from axl_exp.compare.sides import Side, Source, choose_sides, load_side
+from axl_exp.compare.words import run_facts
+from axl_exp.run.layout import RunDir
 from axl_exp.run.store import RunStore
 
 
@@ -118,3 +121,11 @@ def test_a_metrics_file_beside_its_log_tells_what_the_log_rounds(maxtext, tmp_pa
     assert "train/loss" not in run.quanta
     assert "perf/step_seconds" in run.metrics.numbers  # Of the log, which alone tells it.
     assert "merged train.log with the metrics file metrics.json.txt" in run.notes[0]
+
+
+def test_a_run_is_told_with_its_host_and_the_precision_of_its_losses(maxtext, tmp_path):
+    (tmp_path / "a.log").write_text(maxtext())
+    (tmp_path / "empty.log").write_text(maxtext(steps=range(0)))
+    told = [dict(run_facts(load_run(RunDir(tmp_path / name)))) for name in ("a.log", "empty.log")]
+    assert told[0]["losses"] == "printed to 0.001" and told[0]["JAX"] == "0.9.2"
+    assert "losses" not in told[1]

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from axl_exp.config import Override
 from axl_exp.dryrun.compiled.compile import compile_dry_run
 from axl_exp.dryrun.plan import plan_dry_run
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--compile", action="store_true", help="compile them anew, and record")
     parser.add_argument("--md", action="store_true", help="the table as Markdown")
     flags = parser.parse_args(argv)
+    jax.config.update("jax_platforms", "cpu")  # Nothing runs on a device that may be here.
     points = recorded_points()
     chosen = [
         p

@@ -70,6 +70,10 @@ class Dialect:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def may_be_in(self, text: bytes) -> bool:
+        """Return whether a text may hold a record; much faster than to search one."""
+        return not self.needles or any(needle in text for needle in self.needles)
+
     def name(self, theirs: bytes) -> Name:
         """Return our name of a field; forks write `_` for a space."""
         if theirs not in self._known:

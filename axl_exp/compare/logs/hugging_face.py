@@ -41,6 +41,16 @@ STEP = Dialect(
         "eval_loss": Name("eval/validation/loss"),
     },
     prefix="hugging_face",
+    needles=(
+        b"loss",
+        b"train_runtime",
+        b"grad_norm",
+        b"learning_rate",
+        b"eval_",
+        b"num_tokens",
+        b"reward",
+        b"completion",
+    ),  # fmt: skip
 )
 # Of tqdm: ` 10%|#     | 100/1000 [00:41<06:09,  2.43it/s]`.
 _BAR = re.compile(rb"\|\s*(?P<step>\d{1,15})/\d+\s*\[")

@@ -181,7 +181,7 @@ def _detect(text: bytes) -> type[Reader] | None:
     if len(text) > _SAMPLE_BYTES and (found := _detect(text[:_SAMPLE_BYTES])):
         return found
     counts = [
-        (sum(1 for dialect in r.dialects for _ in dialect.anchor.finditer(text)), r)
+        (sum(1 for d in r.dialects if d.may_be_in(text) for _ in d.anchor.finditer(text)), r)
         for r in READERS
     ]
     most, reader = max(counts, key=lambda pair: pair[0])

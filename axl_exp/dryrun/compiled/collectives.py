@@ -105,5 +105,15 @@ def _is_semaphore(array: Array) -> bool:
 
 
 def _is_sliced(where: Computation, instruction: Instruction) -> bool:
-    users = [user for user in where.instructions if instruction.name in user.operands]
-    return len(users) == 1 and users[0].opcode == "dynamic-slice" and users[0].is_root
+    """Return whether nothing but a slice of each result is used: one, or those of a tuple."""
+    users = _users(where, instruction)
+    if all(user.opcode == "get-tuple-element" for user in users):
+        users = [user for element in users for user in _users(where, element)]
+    slices = [user.name for user in users if user.opcode == "dynamic-slice"]
+    root = where.root
+    returned = root.operands if root.opcode == "tuple" else (root.name,)
+    return len(slices) == len(users) > 0 and sorted(slices) == sorted(returned)
+
+
+def _users(where: Computation, instruction: Instruction) -> list[Instruction]:
+    return [user for user in where.instructions if instruction.name in user.operands]

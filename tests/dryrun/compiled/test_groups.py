@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axl_exp.dryrun.compiled.groups import axes_of, parse_groups
-from axl_exp.dryrun.compiled.hlo import HloTextError
+from axl_exp.dryrun.compiled.groups import axes_of, groups_of, parse_groups
+from axl_exp.dryrun.compiled.hlo import HloTextError, parse_program
 
 
 def test_groups_written_as_lists():
@@ -44,6 +44,18 @@ def test_groups_written_by_mesh_axes_are_what_numpy_makes_of_it(data):
     grid = np.arange(math.prod(sizes)).reshape(sizes).transpose([*kept, *sorted(used)])
     expected = grid.reshape(-1, math.prod(sizes[i] for i in used))
     assert parse_groups(text, num_partitions=grid.size) == tuple(map(tuple, expected.tolist()))
+
+
+def test_groups_of_a_mesh_with_its_devices_in_another_order_are_read_from_an_instruction():
+    # As libtpu writes the sum over the first axis of a mesh of 2 by 2.
+    program = parse_program(
+        "HloModule m, num_partitions=4\n\nENTRY %e (x: f32[2]) -> f32[2] {\n"
+        "  %x = f32[2]{0} parameter(0)\n"
+        "  ROOT %sum = f32[2]{0} all-reduce(%x), channel_id=86, "
+        "replica_groups=mesh['axis_0'=2,'axis_1'=1,'axis_2'=2], device_ids=([2,2]T(1,0)) "
+        "{'axis_0'}, use_global_device_ids=true, to_apply=%add\n}\n"
+    )
+    assert groups_of(program.entry.root, num_partitions=4) == ((0, 1), (2, 3))
 
 
 def test_a_part_of_a_mesh_axis_groups_by_that_part():

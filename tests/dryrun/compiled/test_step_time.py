@@ -124,6 +124,42 @@ def test_collectives_of_a_loop_are_counted_and_weighed_by_hand():
     assert gather.mesh_axes == scatter.mesh_axes == ("fsdp",)
 
 
+# As libtpu writes the gradients of a layer's weights, summed in one go.
+_TOGETHER = """HloModule m, is_scheduled=true, num_partitions=8
+
+%scatter (p: bf16[64,512], q: bf16[32]) -> (bf16[8,512], bf16[4]) {
+  %p = bf16[64,512]{1,0} parameter(0)
+  %q = bf16[32]{0} parameter(1)
+  %at = s32[] constant(0)
+  %whole = (bf16[64,512]{1,0}, bf16[32]{0}) all-reduce(%p, %q), channel_id=3, replica_groups={}
+  %first = bf16[64,512]{1,0} get-tuple-element(%whole), index=0
+  %second = bf16[32]{0} get-tuple-element(%whole), index=1
+  %part = bf16[8,512]{1,0} dynamic-slice(%first, %at, %at), dynamic_slice_sizes={8,512}
+  %other = bf16[4]{0} dynamic-slice(%second, %at), dynamic_slice_sizes={4}
+  ROOT %parts = (bf16[8,512]{1,0}, bf16[4]{0}) tuple(%part, %other)
+}
+
+ENTRY %e (x: bf16[64,512], y: bf16[32]) -> (bf16[8,512], bf16[4]) {
+  %x = bf16[64,512]{1,0} parameter(0)
+  %y = bf16[32]{0} parameter(1)
+  ROOT %f = (bf16[8,512]{1,0}, bf16[4]{0}) fusion(%x, %y), kind=kCustom, calls=%scatter
+}
+"""
+
+
+def _traffic(text: str) -> list[tuple[str, int]]:
+    program = parse_program(text)
+    moved = [each.communication for each in traffic_of(program, executions(program))]
+    return [(each.kind, each.num_bytes) for each in moved]
+
+
+def test_sums_of_which_each_device_keeps_slices_alone_are_scattered():
+    num_bytes = (64 * 512 + 32) * 2
+    assert _traffic(_TOGETHER) == [("reduce-scatter", num_bytes)]
+    one_is_whole = _TOGETHER.replace("tuple(%part, %other)", "tuple(%part, %second)")
+    assert _traffic(one_is_whole) == [("all-reduce", num_bytes)]
+
+
 @pytest.mark.parametrize("cycles", [1500, 1500_000])
 def test_computing_hides_a_transfer_until_it_is_awaited(cycles):
     program = parse_program(LOOP.replace('"1500"', f'"{cycles}"'))

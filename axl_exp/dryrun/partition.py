@@ -288,13 +288,16 @@ def _scatter(op: Op, specs, wanted, mesh):
 def _collective(op: Op, specs, wanted, mesh):
     axes = op.params["axes"] if "axes" in op.params else op.params["axis_name"]
     axes = (axes,) if isinstance(axes, str) else tuple(axes)
+    axes = tuple(axis for axis in axes if mesh.factor((axis,)) > 1)
     moves = []
     for value, out in zip(op.inputs, op.outputs, strict=True):
-        if mesh.factor(axes) > 1:
+        if axes:
             larger = max(
                 (mesh.local_bytes(v, whole(len(v.shape))) for v in (value, out)), default=0
             )
-            moves.append(Move(COLLECTIVES[op.name], axes, larger, out, is_input=False))
+            moves.append(
+                Move(COLLECTIVES[op.name], axes, larger, out, is_input=op.name == "all_gather")
+            )
     return [whole(len(out.shape)) for out in op.outputs], moves
 
 

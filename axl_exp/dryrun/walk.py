@@ -11,7 +11,7 @@ from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
 from axl_exp.dryrun.kernels import kernel_flops
 from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
 from axl_exp.dryrun.order import with_products_at_their_sum
-from axl_exp.dryrun.partition import partition
+from axl_exp.dryrun.partition import COLLECTIVES, partition
 from axl_exp.dryrun.program import Op, Program, Value
 from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.wanted import wanted_specs
@@ -110,6 +110,8 @@ class _Walker:
             wanted=wanted,
             mesh=self.mesh,
             made=self._made_inside(op, op.body),
+            # What a per-device program puts out lies where it is needed outside.
+            reused=frozenset(range(len(op.outputs))) if op.name == "shard_map" else frozenset(),
             rows=self.rows,
         )
 
@@ -209,7 +211,13 @@ class _Walker:
             host_traffic_bytes += self._host_traffic_bytes(op)
             if op in self.bodies:
                 inner, count = self.bodies[op]
-                moves += [(move, n * count) for move, n in inner.moves]
+                given = _gathered_inputs(op)
+                moves += [
+                    (move, n * count)
+                    for move, n in inner.moves
+                    if move.value not in given
+                    or self._is_new(dataclasses.replace(move, value=given[move.value]), fusion)
+                ]
                 work += [dataclasses.replace(w, count=w.count * count) for w in inner.work]
                 host_bytes += inner.host_bytes
                 host_traffic_bytes += inner.host_traffic_bytes * count
@@ -279,7 +287,8 @@ class _Walker:
             return buffer.num_bytes
 
         for i, op in enumerate(self.program.ops):
-            for move in self.moves_of[op]:
+            # What a per-device program sends and receives are values of its own.
+            for move in () if op.name in COLLECTIVES else self.moves_of[op]:
                 if (move.value, True) not in alive and move.kind != "all-reduce":
                     until = last_gather.get(move.value, i) if move.is_input else i
                     total += birth(move.value, Buffer(op, move.value, move.num_bytes, True), until)
@@ -333,6 +342,21 @@ class _Walker:
             if is_free and source not in over.values():
                 over[out] = source
         return over
+
+
+def _gathered_inputs(op: Op) -> dict[Value, Value]:
+    """What a per-device program gathers of its inputs, and those as they are outside.
+
+    Where two such programs gather one input, the compiler does so once.
+    """
+    if op.name != "shard_map":
+        return {}
+    given = dict(zip(op.body.inputs, op.inputs, strict=True))
+    return {
+        inner.outputs[0]: given[inner.inputs[0]]
+        for inner in op.body.ops
+        if inner.name == "all_gather" and inner.inputs[0] in given
+    }
 
 
 def _rest(spec: Spec | None) -> Spec | None:

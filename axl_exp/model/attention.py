@@ -25,7 +25,6 @@ from axl_exp.model.attention_backend import (
     BackendName,
     SplashSpec,
     choose_backend,
-    num_shards_in_use,
 )
 from axl_exp.model.attention_blocks import blocks_attention
 from axl_exp.model.attention_cudnn import cudnn_attention
@@ -37,7 +36,7 @@ from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.qkv import QKV, MultiheadOutputLinear, RoFormerQKVLinear
 from axl_exp.model.residual import ResidualLayer
-from axl_exp.model.sharding import platform_in_use
+from axl_exp.model.sharding import num_shards_in_use, platform_in_use
 
 
 class ScaleQuery(BaseLayer):
@@ -178,7 +177,7 @@ class GroupedQueryAttention(BaseLayer):
     def empty_cache(self, *, batch_size: int, num_positions: int, dtype: Any) -> KVCache:
         """Return the cache before the first token."""
         shape = (batch_size, num_positions, self.i_proj.num_kv_heads, self.head_dim)
-        return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)).laid_out()
 
     def choose_backend(self, *, dtype: Any, sequence_length: int) -> Backend:
         """Return what computes this layer, and why; on the mesh and by the axis rules in use.

@@ -1,15 +1,12 @@
 """Which implementation computes the core of attention: the hardware's own, or plain JAX."""
 
 import dataclasses
-import math
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 
 from axl_exp.config import ConfigBase, config_class
 from axl_exp.errors import UserError
-from axl_exp.model.sharding import axes_in_use
 
 # "auto": the kernel of the hardware if it can compute this layer, else "xla"; a launch says which
 # and why. "flash": that kernel, or an error. "xla": plain JAX, on any hardware. "cudnn": cuDNN's
@@ -70,12 +67,6 @@ class Backend:
     name: Literal["xla"] | KernelName
     why: str
     """In words, for the plan of a run."""
-
-
-def num_shards_in_use(logical_axis: str) -> int:
-    """Return how many devices share a dim of this logical axis, on the mesh in use."""
-    mesh_shape = jax.sharding.get_abstract_mesh().shape
-    return math.prod(mesh_shape[axis] for axis in axes_in_use(logical_axis))
 
 
 def choose_backend(name: BackendName, case: AttentionCase) -> Backend:

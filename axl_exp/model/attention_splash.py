@@ -10,9 +10,9 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import NamedSharding
 
-from axl_exp.model.attention_backend import LANES, SplashSpec, num_shards_in_use
+from axl_exp.model.attention_backend import LANES, SplashSpec
 from axl_exp.model.qkv import QKV
-from axl_exp.model.sharding import mesh_is_split, spec_in_use
+from axl_exp.model.sharding import mesh_is_split, num_shards_in_use, spec_in_use
 
 # Names the output and the logsumexps, which are all that the backward kernels need besides queries,
 # keys and values: a remat_spec that saves it never runs the forward kernel twice.

@@ -5,22 +5,82 @@ B batch, S sequence, D model dim, V vocabulary.
 
 import jax
 from flax import nnx
+from jax.sharding import PartitionSpec
 
 from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.dropout import Dropout, Key
 from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
 from axl_exp.model.linear import DotGeneral, ProductLayer, project
-from axl_exp.model.sharding import constrain
+from axl_exp.model.sharding import (
+    axes_in_use,
+    check_shards,
+    constrain,
+    gather_shards,
+    map_shards,
+    spec_in_use,
+)
+
+# Of a weight with a row per token.
+_TABLE_AXES = ("vocab", "vocab_embed")
+
+
+def _lookup(table_VD: jax.Array, tokens_BS: jax.Array) -> jax.Array:
+    """Return the vectors of the tokens, [B, S, D].
+
+    On a mesh every device gathers the rows and looks up its own tokens; of their gradient it gets
+    the sum for the rows that it holds. Left to XLA, it looks up the tokens of all devices, or sums
+    the gradient of every row.
+    """
+    rows, columns = map(axes_in_use, _TABLE_AXES)
+    if set(columns) & {*axes_in_use("batch"), *axes_in_use("sequence")}:
+        gathered, columns = columns, ()  # Other tokens there need the other columns too.
+    else:
+        gathered = ()
+
+    def of_shards(table_VD: jax.Array, tokens_BS: jax.Array) -> jax.Array:
+        table_VD = gather_shards(gather_shards(table_VD, rows, dim=0), gathered, dim=1)
+        # A gather. As a product with one-hot rows a step takes 1.4 times as long on a CPU.
+        return table_VD[tokens_BS]
+
+    tokens_spec = spec_in_use("batch", "sequence")
+    lookup = map_shards(
+        of_shards,
+        in_specs=(spec_in_use(*_TABLE_AXES), tokens_spec),
+        out_specs=PartitionSpec(*tokens_spec, columns),
+    )
+    return constrain(lookup(table_VD, tokens_BS), "batch", "sequence", "hidden")
 
 
 def _logits(x_BSD: jax.Array, weight_VD: jax.Array, dot_general: DotGeneral) -> jax.Array:
-    # Both laid out as the logits are to be: left to itself, XLA (of JAX 0.10.2) made wrong logits
-    # of a table over fsdp and model, on a mesh that splits data too.
-    x_BSD = constrain(x_BSD, "batch", "sequence", None)
-    weight_VD = constrain(weight_VD, "hidden", None)
-    logits_BSV = project(x_BSD, weight_VD, in_dims_last=True, dot_general=dot_general)
-    return constrain(logits_BSV, "batch", "sequence", "hidden")
+    """Return the products of the vectors with every row of the weight, [B, S, V].
+
+    On a mesh every device multiplies whole vectors with the rows of its part of the vocabulary, so
+    that logits need no sum; gradients of rows are summed as in `_lookup`. A quantized product has
+    its scales per device. Left to XLA (of JAX 0.10.2), logits were gathered, or wrong on a mesh
+    over data, fsdp and model.
+
+    Raises:
+        ShardingError: The vocabulary does not divide by the devices that split the logits.
+    """
+    hidden = axes_in_use("hidden")
+    rows = tuple(axis for axis in axes_in_use("vocab") if axis not in hidden)
+    vectors_spec = spec_in_use("batch", "sequence", "hidden")
+    check_shards("logits", (*x_BSD.shape[:2], len(weight_VD)), vectors_spec)
+
+    def of_shards(x_BSD: jax.Array, weight_VD: jax.Array) -> jax.Array:
+        weight_VD = gather_shards(weight_VD, rows, dim=0)
+        if hidden:
+            x_BSD = gather_shards(x_BSD, hidden, dim=2)
+            weight_VD = jax.lax.all_to_all(weight_VD, hidden, 0, 1, tiled=True)
+        return project(x_BSD, weight_VD, in_dims_last=True, dot_general=dot_general)
+
+    logits = map_shards(
+        of_shards,
+        in_specs=(vectors_spec, PartitionSpec(rows, hidden)),
+        out_specs=vectors_spec,
+    )
+    return logits(x_BSD, weight_VD)
 
 
 class Embedding(ProductLayer):
@@ -38,15 +98,11 @@ class Embedding(ProductLayer):
     def __init__(self, cfg: Config, *, num_embeddings: int, dim: int, rngs: nnx.Rngs):
         param_init = cfg.param_init.instantiate()
         weight = param_init("weight", rngs.params(), (num_embeddings, dim), in_dims=(0,))
-        self.weight = parameter(weight, logical_axes=("vocab", "vocab_embed"))
+        self.weight = parameter(weight, logical_axes=_TABLE_AXES)
 
     def __call__(self, tokens_BS: jax.Array) -> jax.Array:
         """Return the vectors of the tokens, [B, S, D]."""
-        # Every row on every device, so that each looks up its own tokens: left alone, XLA looks up
-        # those of all devices in each device's rows, memory for the whole batch on each.
-        table_VD = constrain(self.weight[...], None, "vocab_embed")
-        # A gather. As a product with one-hot rows a step takes 1.4 times as long on a CPU.
-        return constrain(table_VD[tokens_BS], "batch", "sequence", "hidden")
+        return _lookup(self.weight[...], tokens_BS)
 
     def attend(self, x_BSD: jax.Array) -> jax.Array:
         """Return the product of x with every vector of the table: logits [B, S, V]."""
@@ -97,7 +153,7 @@ class LmHead(ProductLayer):
         rngs: nnx.Rngs,
     ):
         weight = param_init("weight", rngs.params(), (vocab_size, dim), in_dims=(1,))
-        self.weight = parameter(weight, logical_axes=("vocab", "vocab_embed"))
+        self.weight = parameter(weight, logical_axes=_TABLE_AXES)
 
     def __call__(self, x_BSD: jax.Array) -> jax.Array:
         """Return logits [B, S, V]."""

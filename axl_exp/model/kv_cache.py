@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from axl_exp.model.sharding import constrain
+
 
 class KVCache(NamedTuple):
     """Keys, as logits take them, and values: [B, T, K, H] each; [L, B, T, K, H] of L layers."""
@@ -25,7 +27,11 @@ class KVCache(NamedTuple):
         return KVCache(
             self.key.at[row_B1, positions_BS].set(key.astype(self.key.dtype)),
             self.value.at[row_B1, positions_BS].set(value.astype(self.value.dtype)),
-        )
+        ).laid_out()
+
+    def laid_out(self) -> "KVCache":
+        """Return the cache of a layer, each device with its rows and heads."""
+        return KVCache(*(constrain(x, "batch", None, "heads", None) for x in self))
 
     def mask(self, positions_BS: jax.Array, *, sliding_window: int | None) -> jax.Array:
         """Return which slots each query sees, [B, S, T]: up to its own, or the last so many."""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import jax
 from flax import nnx
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from axl_exp.config import Configurable, config_class
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.initializer import DefaultInitializer
-from axl_exp.model.sharding import mesh_is_split, platform_in_use
+from axl_exp.model.sharding import constrain, mesh_is_split, num_shards_in_use, platform_in_use
 
 DotGeneral = Callable[[jax.Array, jax.Array, jax.lax.DotDimensionNumbers], jax.Array]
 
@@ -59,6 +60,30 @@ def project(
     return product.reshape(*lead_shape, *out_shape)
 
 
+def _sums_whole(weight: jax.Array, logical_axes: tuple[str, str]) -> bool:
+    """Return whether the gradient would be summed on every device, not scattered.
+
+    libtpu (0.0.42) does so where each keeps 128 columns: a row of tiles, which it does not cut. Of
+    fewer it turns the layout around, of more it cuts.
+    """
+    num_shards = num_shards_in_use(logical_axes[1])
+    is_a_row_of_tiles = weight.shape[1] == 128 * num_shards
+    return platform_in_use() == "tpu" and num_shards > 1 and is_a_row_of_tiles
+
+
+@jax.custom_vjp
+def _transposed(weight: jax.Array) -> jax.Array:
+    """Return weight.T; its gradient comes row by row, so that it can be scattered by rows."""
+    return weight.T
+
+
+def _transposed_backward(_, gradient: jax.Array) -> tuple[jax.Array]:
+    return (with_layout_constraint(gradient, Layout((0, 1))).T,)
+
+
+_transposed.defvjp(lambda weight: (weight.T, None), _transposed_backward)
+
+
 class Linear(ProductLayer):
     """x @ weight, without a bias."""
 
@@ -81,4 +106,9 @@ class Linear(ProductLayer):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return x [..., input_dim] @ weight: [..., output_dim]."""
-        return project(x, self.weight[...], dot_general=self.dot_general)
+        weight = self.weight[...]
+        logical_axes = self.weight.get_metadata()["logical_axes"][-2:]  # Without that of a stack.
+        if _sums_whole(weight, logical_axes):
+            rows = constrain(_transposed(weight), *reversed(logical_axes))
+            return project(x, rows, in_dims_last=True, dot_general=self.dot_general)
+        return project(x, weight, dot_general=self.dot_general)

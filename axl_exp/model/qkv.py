@@ -3,6 +3,8 @@
 B batch, S sequence, D model dim, N query heads, K key/value heads, H head dim.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.linear import ProductLayer, project
 from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding, rotate
-from axl_exp.model.sharding import constrain
+from axl_exp.model.sharding import constrain, num_shards_in_use
 
 
 class QKV(NamedTuple):
@@ -49,6 +51,20 @@ class MultiheadInputLinear(ProductLayer):
     def __call__(self, x_BSD: jax.Array) -> jax.Array:
         """Return [B, S, heads, H]."""
         return project(x_BSD, self.weight[...], dot_general=self.dot_general)
+
+    def in_groups(self, x_BSD: jax.Array, num_heads: Sequence[int]) -> list[jax.Array]:
+        """Return the heads in groups of so many, [B, S, heads, H] each."""
+        ends = list(itertools.accumulate(num_heads))[:-1]
+        num_shards = num_shards_in_use("heads")
+        if num_shards == 1 or any(number % num_shards for number in num_heads):
+            return jnp.split(self(x_BSD), ends, axis=2)
+        # Each device has its part of all heads, and needs its part of each group: rows of the
+        # weight move to where they belong, and not the heads of every token.
+        weights = (
+            constrain(weight, "embed", "heads", "head_dim")
+            for weight in jnp.split(self.weight[...], ends, axis=1)
+        )
+        return [project(x_BSD, weight, dot_general=self.dot_general) for weight in weights]
 
 
 class MultiheadOutputLinear(ProductLayer):
@@ -123,8 +139,8 @@ class FusedGroupedQKVLinear(BaseLayer):
     def __call__(self, x_BSD: jax.Array, *, positions_BS: jax.Array | None = None) -> QKV:
         """Return queries, keys and values; they do not carry their positions."""
         del positions_BS
-        parts = (self.num_heads, self.num_heads + self.num_kv_heads)
-        return QKV(*jnp.split(self.qkv_proj(x_BSD), parts, axis=2))
+        num_heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        return QKV(*self.qkv_proj.in_groups(x_BSD, num_heads))
 
 
 class RoFormerQKVLinear(BaseLayer):

@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -152,10 +152,35 @@ def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:
     if rules is None or not mesh_is_split():
         return x
     spec = partition_spec(logical_axes, rules)
-    check_divides(
-        f"activation {logical_axes}", x.shape, spec, jax.sharding.get_abstract_mesh().shape
-    )
+    check_shards(f"activation {logical_axes}", x.shape, spec)
     return jax.lax.with_sharding_constraint(x, spec)
+
+
+def check_shards(name: str, shape: Sequence[int], spec: PartitionSpec) -> None:
+    """Raise ShardingError unless every dim divides over the mesh of `jax.set_mesh`, if any."""
+    if mesh_is_split():
+        check_divides(name, shape, spec, jax.sharding.get_abstract_mesh().shape)
+
+
+def map_shards(
+    function: Callable[..., jax.Array],
+    *,
+    in_specs: tuple[PartitionSpec, ...],
+    out_specs: PartitionSpec,
+) -> Callable[..., jax.Array]:
+    """Return `function` as a program of each device on its shards; itself where there is one.
+
+    What crosses devices is then what the function says, and the same backwards: the derivative of a
+    gather is a sum of which each device gets its shard.
+    """
+    if not mesh_is_split():
+        return function
+    return jax.shard_map(function, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def gather_shards(x: jax.Array, mesh_axes: tuple[str, ...], *, dim: int) -> jax.Array:
+    """Return what all devices along `mesh_axes` hold, put together along `dim`."""
+    return jax.lax.all_gather(x, mesh_axes, axis=dim, tiled=True) if mesh_axes else x
 
 
 def mesh_is_split() -> bool:
@@ -173,6 +198,12 @@ def axes_in_use(logical_axis: str) -> tuple[str, ...]:
     """Return the axes of the mesh in use that split a logical axis; none without rules or mesh."""
     rules = _rules_in_use.get()
     return () if rules is None or not mesh_is_split() else _mesh_axes(logical_axis, rules)
+
+
+def num_shards_in_use(logical_axis: str) -> int:
+    """Return how many devices share a dim of this logical axis, on the mesh in use."""
+    mesh_shape = jax.sharding.get_abstract_mesh().shape
+    return math.prod(mesh_shape[axis] for axis in axes_in_use(logical_axis))
 
 
 def spec_in_use(*logical_axes: str | None) -> PartitionSpec:

@@ -68,6 +68,7 @@ def make_train_step(
             model=model,
         )
         (loss, (aux, model_summaries)), gradients = gradient(state.params, batch, key)
+        gradients = model.constrain(gradients)
         loss = loss if scale is None else loss / scale
         params, opt_state, summaries = learner.update(gradients, state.opt_state, state.params)
         metrics = {"loss": loss, "num_targets": aux.num_targets, **summaries, **model_summaries}

@@ -34,6 +34,9 @@ def make_parser() -> CommandParser:
     parser.add_argument("--seed", type=int, help="of the draws; default: 0")
     parser.add_argument("--step", type=int, help="of this checkpoint; default: the newest")
     parser.add_argument("--ema", action="store_true", help="use the parameters' running means")
+    parser.add_argument(
+        "--mesh", help="hardware selector, such as cpu-8; default: all devices that are there"
+    )
     parser.add_argument("--module", help="a module of your own that the run's config is from")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
@@ -63,8 +66,11 @@ def _generate(args: argparse.Namespace) -> int:
     from axl_exp.generate.show import Shower, facts_line
     from axl_exp.run.layout import RunDir
     from axl_exp.train.compilation_cache import keep_compiled_programs
+    from axl_exp.train.devices import select_devices
     from axl_exp.trained_run import TrainedRun
 
+    if args.mesh is not None:
+        select_devices(args.mesh)
     keep_compiled_programs()
     shower = None if args.json else Shower(sys.stdout, prompts)
     generated = generate(

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from axl_exp.errors import UserError
 from axl_exp.generate.decoding import Decoder, Decoding
+from axl_exp.generate.placement import place
 from axl_exp.generate.prompt_text import PromptText
 from axl_exp.generate.sampling import Sampling
 from axl_exp.train.checkpoint_params import CheckpointParams
+from axl_exp.train.devices import describe_devices
 from axl_exp.train.state import Params
 from axl_exp.trained_run import TrainedRun
 
@@ -72,7 +75,7 @@ def generate(
     say: Callable[[str], None],
     on_text: Callable[[int, str], None] = lambda row, text: None,
 ) -> Generated:
-    """Go on with all prompts at once, on this process's first device.
+    """Go on with all prompts at once, on all devices that JAX shows.
 
     On a CPU the numbers are float32, elsewhere of the run's `train_dtype`.
 
@@ -90,6 +93,7 @@ def generate(
         PromptError: A prompt is empty or leaves no room in the context.
         CheckpointError: The checkpoint is missing or damaged.
         DataError: The vocabulary is not there.
+        ShardingError: The model does not divide over the devices.
     """
     text = PromptText(run.config.input, run.open_vocabulary())
     params_reader = run.open_params(step=step, ema=ema)
@@ -100,11 +104,12 @@ def generate(
         for i, prompt in enumerate(prompts, start=1)
     ]
     limits = [min(len(tokens) + max_tokens, context) for tokens in rows_of_tokens]
-    device = jax.devices()[0]
-    dtype = jnp.dtype(jnp.float32 if device.platform == "cpu" else run.config.train_dtype)
-    say(f"step {params_reader.step} of {run.run_dir.path}, {dtype.name} on {device.device_kind}")
-    params = _load(params_reader, dtype)
-    decoder = Decoder(run.model, sampling=sampling, eos_id=text.eos_id)
+    mesh = place(run.model, jax.devices())
+    is_cpu = jax.default_backend() == "cpu"
+    dtype = jnp.dtype(jnp.float32 if is_cpu else run.config.train_dtype)
+    say(f"step {params_reader.step} of {run.run_dir.path}, {dtype.name} on {_named(mesh)}")
+    params = _load(params_reader, dtype, run.model.param_shardings(mesh))
+    decoder = Decoder(run.model, mesh=mesh, sampling=sampling, eos_id=text.eos_id)
 
     started = time.perf_counter()
     rows = decoder.start(params, rows_of_tokens, limits)
@@ -146,10 +151,20 @@ def _tokens(
     return tokens
 
 
-def _load(reader: CheckpointParams, dtype: jnp.dtype) -> Params:
-    """Return the parameters on the device, in `dtype`; one is on the host at a time."""
+def _named(mesh: Mesh) -> str:
+    devices = mesh.devices.ravel().tolist()
+    if len(devices) == 1:
+        return devices[0].device_kind
+    sizes = (f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1)
+    return ", ".join([describe_devices(devices), *sizes])
+
+
+def _load(reader: CheckpointParams, dtype: jnp.dtype, shardings: Params) -> Params:
+    """Return the parameters on the devices, in `dtype`; one is on the host at a time."""
+    of_path = nnx.traversals.flatten_mapping(shardings, sep="/")
     flat: dict[str, Any] = {
-        path: jax.device_put(reader.read([path])[path].astype(dtype)) for path in reader.shapes
+        path: jax.device_put(reader.read([path])[path].astype(dtype), of_path[path])
+        for path in reader.shapes
     }
     return nnx.traversals.unflatten_mapping(flat, sep="/")
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from axl_exp.generate.decoding import Decoder
+from axl_exp.generate.placement import place
 from axl_exp.generate.sampling import Sampling
 from axl_exp.model import ALiBi, Llama31RotaryScaling, LmHead, RMSNorm
 from axl_exp.train.state import PureModel
@@ -15,6 +17,10 @@ from tests.trained_runs import drawn_params, small_config
 PROMPTS = ([5, 9, 3, 7, 1, 8, 2], [4], [11, 12, 13])
 NUM_NEW = 10
 NO_EOS = -1
+
+
+def one_device(model):
+    return place(model, jax.devices()[:1])
 
 
 def attention_of(cfg):
@@ -97,7 +103,7 @@ def without_cache(model, params, prompts, *, num_new, compiled):
 
 def with_cache(model, params, prompts, *, num_new, chunk=100, eos_id=NO_EOS, sampling=None):
     """Return the new tokens of each row."""
-    decoder = Decoder(model, sampling=sampling or Sampling(), eos_id=eos_id)
+    decoder = Decoder(model, mesh=one_device(model), sampling=sampling or Sampling(), eos_id=eos_id)
     limits = [len(prompt) + num_new for prompt in prompts]
     rows = decoder.start(params, prompts, limits)
     while not np.all(rows.is_done):
@@ -161,7 +167,7 @@ def test_a_row_ends_with_the_token_that_ends_it_and_the_others_go_on():
 
 def test_each_row_has_a_limit_of_its_own():
     model, params = model_of(llama)
-    decoder = Decoder(model, sampling=Sampling(), eos_id=NO_EOS)
+    decoder = Decoder(model, mesh=one_device(model), sampling=Sampling(), eos_id=NO_EOS)
     limits = [len(PROMPTS[0]) + 1, 6, 20]
     rows = decoder.go_on(params, decoder.start(params, PROMPTS, limits), limits, num_steps=99)
     assert rows.lengths.tolist() == limits
@@ -169,7 +175,7 @@ def test_each_row_has_a_limit_of_its_own():
 
 def test_the_same_sizes_are_compiled_once():
     model, params = model_of(llama)
-    decoder = Decoder(model, sampling=Sampling(), eos_id=NO_EOS)
+    decoder = Decoder(model, mesh=one_device(model), sampling=Sampling(), eos_id=NO_EOS)
     for prompts in (PROMPTS, ([1, 2], [3, 4, 5, 6], [7])):
         limits = [20, 20, 20]
         rows = decoder.start(params, prompts, limits)

@@ -1,6 +1,5 @@
 """A model config small enough to run in a test, with grouped queries and odd sizes."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from axl_exp.model import CausalLM, LmHead
+from tests.quick_compile import quick_jit
 
 ModelConfigFn = Callable[..., CausalLM.Config]
 
@@ -61,4 +61,4 @@ def packed_batch() -> dict[str, jax.Array]:
 @pytest.fixture(scope="session")
 def compiled() -> Callable:
     """`jax.jit`, with a compiler that takes half the time because it optimises less."""
-    return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    return quick_jit

@@ -82,13 +82,19 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def make_model(model_config):
+def make_model(model_config, compiled):
     """A function from fields of the quantization to a model in bfloat16 and its parameters."""
 
-    def make(quantization):
+    def new(quantization):
         cfg = model_config(dim=64, num_heads=4, hidden_dim=128)
         cfg.quantization.set(**quantization)
-        graph, params = nnx.split(cfg.instantiate(rngs=nnx.Rngs(0)), nnx.Param)
+        return cfg.instantiate(rngs=nnx.Rngs(0))
+
+    # The same of all. In one program: JAX would else compile every draw by itself.
+    params = compiled(lambda: nnx.state(new({}), nnx.Param))()
+
+    def make(quantization):
+        graph, _ = nnx.split(nnx.eval_shape(lambda: new(quantization)), nnx.Param)
 
         def bind(params):
             return nnx.merge(graph, jax.tree.map(lambda p: p.astype(jnp.bfloat16), params))
@@ -186,7 +192,9 @@ def gradient_of(model_config, batch, compiled):
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         gradient = accumulate_gradients(gradient, num_parts=num_parts, model=model)
-        (loss, _), gradients = compiled(gradient)(model.init(jax.random.key(0)), batch, None)
+        (loss, _), gradients = compiled(gradient)(
+            compiled(model.init)(jax.random.key(0)), batch, None
+        )
         return float(loss), gradients
 
     return compute
@@ -253,7 +261,9 @@ layer = cfg.decoder.transformer.layer
 layer.self_attention.attention.num_heads = 4
 layer.self_attention.attention.input_linear.input_linear.num_kv_heads = 2
 layer.feed_forward.hidden_dim = 64
-graph, params = nnx.split(cfg.instantiate(rngs=nnx.Rngs(0)), nnx.Param)
+make = lambda: cfg.instantiate(rngs=nnx.Rngs(0))
+graph, _ = nnx.split(nnx.eval_shape(make), nnx.Param)
+params = jax.jit(lambda: nnx.state(make(), nnx.Param))()
 rng = np.random.default_rng(0)
 batch = {name: rng.integers(1, 64, (8, 16)) for name in ("inputs", "targets")}
 batch |= {"positions": np.tile(np.arange(16), (8, 1)), "segment_ids": np.ones((8, 16))}

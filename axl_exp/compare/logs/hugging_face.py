@@ -50,7 +50,7 @@ STEP = Dialect(
         b"num_tokens",
         b"reward",
         b"completion",
-    ),  # fmt: skip
+    ),
 )
 # Of tqdm: ` 10%|#     | 100/1000 [00:41<06:09,  2.43it/s]`.
 _BAR = re.compile(rb"\|\s*(?P<step>\d{1,15})/\d+\s*\[")

@@ -28,6 +28,7 @@ from axl_exp.data import (
 from axl_exp.report.bar import make_bar
 from axl_exp.report.terminal import make_console, make_facts
 from axl_exp.report.text import format_bytes, format_seconds, printable
+from axl_exp.train.stop import stop_on_signals
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[\w.-]+)?:\d+\.\d+\.\d+")
 _MIB = 1 << 20
@@ -45,10 +46,15 @@ def build_from_flags(flags: argparse.Namespace) -> int:
     console = make_console()
     shown = _Shown(Console(quiet=True) if flags.json else console, wanted)
     started = time.perf_counter()
+
+    def update(progress: Progress) -> None:
+        stop.check()
+        shown.update(progress)
+
     try:
-        with shown:
-            parts = build(wanted, on_progress=shown.update, say=shown.say)
-    except KeyboardInterrupt:
+        with stop_on_signals() as stop, shown:
+            parts = build(wanted, on_progress=update, say=shown.say)
+    except (KeyboardInterrupt, SystemExit):
         shown.say("Stopped. The same command goes on from the last whole shard.")
         raise
     outcome = _outcome(wanted, parts)

@@ -43,9 +43,8 @@ class StopRequest:
         elif number == signal.SIGINT and not is_first:
             raise KeyboardInterrupt
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside, the request is for the block to look at.
+    def check(self) -> None:
+        """Interrupt once more where a request came.
 
         Raises:
             KeyboardInterrupt, SystemExit: It came before, and what it interrupted swallowed that: a
@@ -53,6 +52,15 @@ class StopRequest:
         """
         if self:
             self._interrupt()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, the request is for the block to look at.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: As `check`.
+        """
+        self.check()
         self._is_held = True
         try:
             yield

@@ -21,7 +21,11 @@ def against(platform="tpu", predicted=PREDICTED, summary=SUMMARY):
 
 def checks(dry_run):
     run = SimpleNamespace(
-        summary={"dry_run": dry_run}, env={}, metrics=SimpleNamespace(numbers={}), log=None
+        summary={"dry_run": dry_run},
+        env={},
+        metrics=SimpleNamespace(numbers={}),
+        parameters={},
+        log=None,
     )
     return {check.what.split()[0]: check for check in physical_checks("A", run)}  # pyright: ignore
 

@@ -6,14 +6,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axl_exp.cli import CommandParser, run_command, split_overrides
 
 if TYPE_CHECKING:
+    from axl_exp.dryrun.sweep import Row
     from axl_exp.golden.check import CheckResult
+    from axl_exp.golden.plans import Pair
     from axl_exp.golden.second_process import Second
     from axl_exp.resolve import Resolved
 
@@ -117,11 +119,17 @@ def _compare(flags: argparse.Namespace, second: Second | None) -> CheckResult:
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.golden.check import check
 
+    def sweep_pairs(pairs: Sequence[Pair]) -> Iterator[Row]:
+        from axl_exp.dryrun.sweep import sweep
+
+        return sweep(pairs, module=flags.module)
+
     with SweepProgress(total=0) as progress:
         return check(
             flags.names,
             module=flags.module,
             folder=flags.dir,
+            sweep=sweep_pairs,
             second=second,
             all_plans=flags.plans,
             on_progress=lambda done, total: progress.at(done, total, "plans"),

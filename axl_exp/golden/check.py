@@ -15,7 +15,7 @@ from axl_exp.golden.folder import read_folder, select, selected_configs, write_t
 from axl_exp.golden.golden import Goldens, base_of
 from axl_exp.golden.layout import Tree, read_goldens, write_goldens
 from axl_exp.golden.make import make_goldens
-from axl_exp.golden.plans import num_plans, with_plans
+from axl_exp.golden.plans import Sweep, num_plans, with_plans
 from axl_exp.golden.second_process import Second, output_of
 from axl_exp.registry import list_configs
 
@@ -97,6 +97,7 @@ def check(
     *,
     module: str | None,
     folder: Path,
+    sweep: Sweep,
     second: Second | None = None,
     all_plans: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -107,6 +108,7 @@ def check(
         globs: Over names of configs; none for all.
         module: A module of the user's own; None for the built-in configs.
         folder: The golden folder.
+        sweep: Makes the plans of what differs.
         second: A process that makes half of all built-in goldens: then without globs and module.
         all_plans: Whether every plan is made anew, not only those of what differs.
         on_progress: Told how many plans of how many are made.
@@ -124,7 +126,7 @@ def check(
         before=before,
         names=set(names),
         anew=all_plans,
-        module=module,
+        sweep=sweep,
         on_progress=on_progress,
     )
     expected = {f: text for f, text in write_goldens(goldens).items() if f.split("/")[0] in names}

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from axl_exp.config.diff import ApplyError, apply
-from axl_exp.dryrun.facts import PlanFacts
-from axl_exp.dryrun.sweep import sweep
 from axl_exp.golden.golden import Golden, GoldenError, Goldens
 from axl_exp.report.text import format_bytes
+
+if TYPE_CHECKING:  # A trainer to import, which is a fifth of a check that makes no plan.
+    from axl_exp.dryrun.facts import PlanFacts
+    from axl_exp.dryrun.sweep import Row
 
 _PREFIX = "planned_"
 # What of a config its step is traced from.
@@ -28,6 +31,8 @@ _LEAST_SHARE = 1e-3
 
 Pair = tuple[str, str]
 """A config and a selector."""
+Sweep = Callable[[Sequence[Pair]], "Iterable[Row]"]
+"""Dry runs of the pairs, in their order."""
 
 
 def with_plans(
@@ -36,7 +41,7 @@ def with_plans(
     before: Goldens,
     names: Collection[str],
     anew: bool,
-    module: str | None,
+    sweep: Sweep,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Goldens:
     """Return `goldens` with the facts of plans, those of `before` where they stand.
@@ -46,7 +51,7 @@ def with_plans(
         before: As they are recorded.
         names: The configs of which plans are made where one is wanted.
         anew: Whether one is wanted of each, else of those whose traced fields differ.
-        module: A module of the user's own.
+        sweep: Makes the plans.
         on_progress: Told how many plans of how many are made.
 
     Raises:
@@ -62,7 +67,7 @@ def with_plans(
             stands = facts[name, selector] and not anew
             if name in names and not (stands and _same(before[name], golden, selector)):
                 wanted.append((name, selector))
-    for i, row in enumerate(sweep(wanted, module=module)):
+    for i, row in enumerate(sweep(wanted) if wanted else ()):
         on_progress(i, len(wanted))
         if row.run is None:
             raise GoldenError(f"{row.config} on {row.selector}: {row.error}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from axl_exp.dryrun.plan import plan_dry_run
+from axl_exp.dryrun.sweep import sweep
 from axl_exp.golden.__main__ import main
 from axl_exp.golden.golden import Golden, MeshGolden
 from axl_exp.golden.layout import read_goldens, write_goldens
@@ -34,7 +35,7 @@ def planned(goldens, *, before, anew=False):
         before=before,
         names={NAME},
         anew=anew,
-        module=None,
+        sweep=sweep,
         on_progress=lambda done, total: made.append(done),
     )
     return found, len(made)
@@ -76,8 +77,8 @@ def test_plans_that_stand_are_written_as_they_were_made():
         for name, g in goldens.items()
     }
     # Made in one order, read in another, written as if made again.
-    made = with_plans(bare, before=goldens, names=set(goldens), anew=False, module=None)
-    read = with_plans(bare, before=before, names=set(goldens), anew=False, module=None)
+    made = with_plans(bare, before=goldens, names=set(goldens), anew=False, sweep=sweep)
+    read = with_plans(bare, before=before, names=set(goldens), anew=False, sweep=sweep)
     assert made == read == goldens
     assert write_goldens(read) == write_goldens(made)
 

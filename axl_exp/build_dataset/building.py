@@ -245,6 +245,7 @@ class _PartMaker:
         return self._part["num_text_bytes"] >= self._wanted.shard_bytes
 
     def add(self, index: int, record: Record, made: Example | Skipped) -> None:
+        """Write what was made of a record of file `index`, or count why it was skipped."""
         file, part = self._wanted.files[index], self._part
         part["files"].setdefault(str(index), file.identity())
         part["num_records"] += 1

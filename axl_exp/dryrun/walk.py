@@ -197,6 +197,7 @@ class _Walker:
     # -- what it comes to ---------------------------------------------------------------------
 
     def result(self) -> Walk:
+        """Return what the program comes to, loops and per-device parts within it included."""
         fusion = Fusion(self.program, made=self.made, bytes_of=self.bytes_of)
         moves: list[tuple[Move, int]] = []
         work: list[Work] = []

@@ -24,7 +24,21 @@ class Column(Protocol):
         ...
 
 
-class Series:
+class _OverSteps:
+    """What has a step for each of its rows."""
+
+    _steps: np.ndarray | Column
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The steps, int64."""
+        return _array(self._steps)
+
+
+class Series(_OverSteps):
     """One metric over steps: int64, ascending, each at most once; and as many float64.
 
     A column that is kept packed is unpacked whenever `steps` or `values` is read: read it once, not
@@ -34,14 +48,6 @@ class Series:
     def __init__(self, steps: np.ndarray | Column, values: np.ndarray | Column):
         """Keep what is given as it is."""
         self._steps, self._values = steps, values
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """The steps, int64."""
-        return _array(self._steps)
 
     @property
     def values(self) -> np.ndarray:
@@ -69,7 +75,7 @@ class Series:
         return found
 
 
-class Labels:
+class Labels(_OverSteps):
     """The class of each step, as a text: `time/class`."""
 
     def __init__(
@@ -84,14 +90,6 @@ class Labels:
         index: dict[str, int] = {}
         codes = [index.setdefault(text, len(index)) for text in texts]
         return cls(steps, np.array(codes, dtype=np.int64), tuple(index))
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """The steps, int64."""
-        return _array(self._steps)
 
     @property
     def codes(self) -> np.ndarray:

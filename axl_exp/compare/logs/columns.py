@@ -160,6 +160,11 @@ class _Number:
 
     @classmethod
     def at(cls, text: bytes, begin: int) -> _Number:
+        """Return where the digits of `text` stand in a line in which it begins at `begin`.
+
+        Raises:
+            _NoLayoutError: It has more digits than a whole number holds.
+        """
         match = _VALUE.fullmatch(text)
         places = [] if match is None else [
             begin + i

@@ -56,6 +56,7 @@ class _Reader:
         self._program, self._caller, self._loop, self._body = program, caller, loop, body
 
     def source(self, where: Computation, user: Instruction, index: int) -> int | _Element | None:
+        """Return what operand `index` of `user` is: a constant, an element that counts, or None."""
         value = _resolve(where, where.operand(user, index))
         if value.opcode == "parameter" and where.name not in self._own_conditions:
             # Inside a fusion of the condition: go on with what the fusion is given.

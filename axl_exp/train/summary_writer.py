@@ -1,13 +1,12 @@
 """Metrics out: every record to metrics.jsonl at once, every n-th to TensorBoard."""
 
+import contextlib
 import logging
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tensorboardX import SummaryWriter as EventWriter
-
 from axl_exp.config import Configurable, config_class
+from axl_exp.run.event_file import EventWriter
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import MetricsWriter
 
@@ -35,7 +34,7 @@ class SummaryWriter(Configurable):
     class Config(Configurable.Config):
         # TensorBoard gets a step's record if this divides the step. metrics.jsonl gets all.
         write_every_n_steps: int = 100
-        # Events that may wait to be written before the writer blocks.
+        # Events for TensorBoard that wait in memory at most before they are written.
         max_queue: int = 1000
 
     def __init__(self, cfg: Config, *, run_dir: RunDir, header: Mapping[str, Any], first_step: int):
@@ -48,16 +47,16 @@ class SummaryWriter(Configurable):
         self._every_n_steps = cfg.write_every_n_steps
         self._records = MetricsWriter(run_dir.metrics, header=header)
         self._events = EventWriter(
-            str(run_dir.tensorboard), max_queue=cfg.max_queue, purge_step=first_step
+            run_dir.tensorboard, first_step=first_step, max_queue=cfg.max_queue
         )
 
     def write(self, step: int, values: Mapping[str, Any], *, rare: bool = False) -> None:
         """Write one record; `rare` records (an evaluation) go to TensorBoard at any step."""
         self._records.write({"step": step, **values})
         if rare or step % self._every_n_steps == 0:
-            for name, value in values.items():
-                if isinstance(value, (int, float)) and math.isfinite(value):
-                    self._events.add_scalar(name, value, step)
+            numbers = {name: x for name, x in values.items() if isinstance(x, (int, float))}
+            with _told_if_lost():
+                self._events.scalars(numbers, step=step)
 
     def event(self, name: str, *, step: int, **fields: Any) -> None:
         """Write what happened, such as a restart."""
@@ -70,7 +69,14 @@ class SummaryWriter(Configurable):
     def close(self) -> None:
         """Write what waits and close the files."""
         self._records.close()
-        try:
+        with _told_if_lost():
             self._events.close()
-        except OSError as error:  # A full disk: metrics.jsonl has told of it, and it is the record.
-            logging.warning("the last TensorBoard events are lost: %s", error.strerror)
+
+
+@contextlib.contextmanager
+def _told_if_lost() -> Iterator[None]:
+    """Let a run go on without events: metrics.jsonl is the record, and tells of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        logging.warning("TensorBoard events are lost: %s", error.strerror or error)

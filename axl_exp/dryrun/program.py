@@ -59,7 +59,8 @@ class Op:
     def body(self) -> Program:
         """The program of a loop, a branch or a per-device part."""
         if "jaxpr" in self.params:
-            return read_program(self.params["jaxpr"])
+            inner = self.params["jaxpr"]
+            return inner if isinstance(inner, Program) else read_program(inner)
         if "branches" in self.params:
             longest = max(self.params["branches"], key=lambda branch: len(branch.jaxpr.eqns))
             return read_program(longest)
@@ -73,6 +74,10 @@ class Program:
     inputs: tuple[Value, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Value, ...]
+
+    def part(self, outputs: Sequence[Value]) -> Program:
+        """Return what makes `outputs` of it, with all inputs."""
+        return Program(self.inputs, tuple(_without_unused(self.ops, outputs)), tuple(outputs))
 
 
 def read_program(jaxpr: Any) -> Program:
@@ -120,7 +125,7 @@ def _value(of_var: dict[Any, Value], atom: Any) -> Value:
     return of_var[atom]
 
 
-def _without_unused(ops: list[Op], outputs: Sequence[Value]) -> list[Op]:
+def _without_unused(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
     used = set(outputs)
     kept = []
     for op in reversed(ops):

@@ -8,7 +8,6 @@ from jax.experimental import pallas as pl
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from axl_exp.dryrun.layout import Mesh, whole
-from axl_exp.dryrun.order import with_products_at_their_sum
 from axl_exp.dryrun.program import read_program
 from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.walk import walk
@@ -155,27 +154,6 @@ def test_a_chain_of_elementwise_operations_writes_over_what_nobody_else_reads():
     x, weight = jnp.zeros((ROWS, DIM)), jnp.zeros((DIM, DIM))
     found = follow(twice, x, weight, specs=[whole(2), whole(2)], wanted=[whole(2)])
     assert found.peak_bytes == ROWS * DIM * 4  # Of the product, where the result is too.
-
-
-def test_a_product_that_is_added_to_something_waits_for_it():
-    """A table read at both ends: its gradient at the end is not made before that at the start."""
-
-    def loss(table, x):
-        hidden = jnp.tanh(x @ table)
-        return jnp.sum(jnp.sin(hidden @ table.T))
-
-    table, x = jnp.zeros((DIM, DIM)), jnp.zeros((ROWS, DIM))
-    program = read_program(jax.make_jaxpr(jax.grad(loss))(table, x))
-    ops = with_products_at_their_sum(program).ops
-    at = max(i for i, op in enumerate(ops) if op.name == "add_any")
-    assert ops[at].outputs[0].shape == table.shape
-    assert [op.name for op in ops[at - 5 : at]].count("dot_general") == 2
-    at = program.ops.index(ops[at])
-    assert [op.name for op in program.ops[at - 5 : at]].count("dot_general") == 1
-    made = set(program.inputs)
-    for op in ops:
-        assert all(v in made or v.is_constant for v in op.inputs)
-        made |= set(op.outputs)
 
 
 def _double(x):

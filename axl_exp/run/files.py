@@ -22,17 +22,26 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunFileError: The system does not take it: no space, no permission.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` as `write_text` writes a text.
+
+    Raises:
+        RunFileError: The system does not take it: no space, no permission.
+    """
     try:
-        _write_whole(path, text)
+        _write_whole(path, data)
     except OSError as error:
         raise RunFileError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~current_umask())  # mkstemp makes files that only we may read.

@@ -38,7 +38,7 @@ def _predict(row: Row) -> tuple[str, ...]:
     measured = f"{row.tokens_per_second_per_device:,.0f}"
     try:
         resolved = resolve(row.config, selector=row.selector, module="tools.measured.configs")
-        facts = compile_dry_run(resolved, progress=_tell, kernel_schedules=True)
+        facts = compile_dry_run(resolved, progress=_tell)
     except UserError as error:
         return (row.config, row.selector, measured, "-", "-", str(error), "")
     finally:

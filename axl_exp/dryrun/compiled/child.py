@@ -9,25 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-import re
 import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from axl_exp.dryrun.compiled.account import Compilation, Hardware, Work, account
 from axl_exp.dryrun.compiled.facts import CompiledFacts
-from axl_exp.dryrun.compiled.kernel_schedule import (
-    KernelSchedule,
-    kernel_names,
-    kernel_schedule,
-)
+from axl_exp.dryrun.compiled.kept import keep, program_key, read_kept
 from axl_exp.dryrun.compiled.memory import memory_of, verdict_of
+from axl_exp.dryrun.compiled.output import compile_lowered
 from axl_exp.dryrun.compiled.topology import (
-    CompilerMissingError,
     Topology,
     compiler_version,
     devices_of,
@@ -38,11 +30,6 @@ from axl_exp.dryrun.compiled.warnings import Expected
 from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector
 from axl_exp.model import flops_per_token
-from axl_exp.train.compiler_options import CompilerOptionError, naming_refused_options
-
-
-class CompilationError(UserError):
-    """The compiler refuses the program for another reason than memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +39,6 @@ class Request:
     config: Any
     """A resolved trainer config."""
     hardware: HardwareSelector
-    program_file: str | None = None
-    """Where the text of the program is to be written too."""
-    dump_to: str | None = None
-    """An empty folder for what libtpu writes when it compiles, much of it; the caller removes it,
-    since this process may be ended at any time. None: kernels are priced by their operations."""
 
 
 def main() -> int:
@@ -67,7 +49,7 @@ def main() -> int:
     def tell(**line: Any) -> None:
         print(json.dumps(line), file=output, flush=True)
 
-    prepare_environment(schedules=Path(request.dump_to) if request.dump_to else None)
+    prepare_environment()
     try:
         facts = compile_request(request, stage=lambda name: tell(stage=name))
     except UserError as error:
@@ -83,23 +65,14 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     Raises:
         UserError: The config does not fit its mesh, or there is no compiler or topology for it.
     """
-    chip = request.hardware.chip
     topology = topology_of(request.hardware)
     compiler = compiler_version(topology)
     stage("describing the hardware")
     devices = devices_of(topology)
-    assert chip is not None
     stage("tracing the step")
     trainer = request.config.instantiate(devices=devices)
-    lowered = trainer.lower()
-    stage(f"compiling with {compiler}")
-    compilation = _compile(lowered, topology, compiler, available=chip.usable_hbm_bytes)
-    if request.program_file and compilation.text:
-        Path(request.program_file).write_text(compilation.text)
+    compilation = _compilation(trainer, topology, compiler, request=request, stage=stage)
     stage("reading the program")
-    if request.dump_to:
-        kernels = _kernels(compilation.text, Path(request.dump_to))
-        compilation = dataclasses.replace(compilation, kernels=kernels)
     batch = request.config.input
     tokens = batch.global_batch_size * batch.max_sequence_length
     per_token = flops_per_token(request.config.model, sequence_length=batch.max_sequence_length)
@@ -111,66 +84,39 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     )
 
 
-_ASSIGNMENT = "*buffer-assignment.txt"
-
-
-def _compile(lowered: Any, topology: Topology, compiler: str, *, available: int) -> Compilation:
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="axl_exp_hlo_") as folder:
-        options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
-        try:
-            with naming_refused_options():
-                compiled = lowered.compile(compiler_options=options)
-        except CompilerOptionError:
-            raise
-        except Exception as error:  # XLA has no narrower one.
-            memory = verdict_of(str(error))
-            if memory is None:
-                raise _refusal(error, topology) from error
-            text = _dump(folder, "*after_optimizations.txt")
-        else:
-            analysis = compiled.memory_analysis()
-            memory = memory_of(
-                analysis,
-                assignment=_dump(folder, _ASSIGNMENT),
-                available_bytes=available,
-            )
-            text = compiled.as_text()
-        return Compilation(
-            text=text or "",
-            assignment=_dump(folder, _ASSIGNMENT),
-            memory=memory,
-            compiler=compiler,
-            topology=topology.name
-            + (f", {topology.num_slices} slices" if topology.num_slices > 1 else ""),
-            seconds=time.perf_counter() - started,
+def _compilation(
+    trainer: Any, topology: Topology, compiler: str, *, request: Request, stage: Any
+) -> Compilation:
+    """Return what the compiler gave for the step, now or when it last got this program."""
+    lowered = trainer.lower()
+    key = program_key(
+        lowered,
+        devices=list(trainer.mesh.devices.flat),
+        topology=topology,
+        options=request.config.compiler_options,
+    )
+    output = read_kept(key)
+    if output is None:
+        stage(f"compiling with {compiler}")
+        output = compile_lowered(lowered, topology)
+        keep(key, output)
+    chip = request.hardware.chip
+    assert chip is not None
+    memory = verdict_of(output.refusal)
+    if memory is None:
+        assert output.analysis is not None
+        memory = memory_of(
+            output.analysis, assignment=output.assignment, available_bytes=chip.usable_hbm_bytes
         )
-
-
-def _kernels(text: str, schedules: Path) -> dict[str, KernelSchedule]:
-    found = {}
-    for name in kernel_names(text):
-        schedule = kernel_schedule(schedules, name)
-        if schedule is not None:
-            found[name] = schedule
-    return found
-
-
-def _dump(folder: str, pattern: str) -> str:
-    """Return the largest file of the pattern: the step's, not that of a helper program."""
-    files = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_size)
-    return files[-1].read_text(errors="replace") if files else ""
-
-
-def _refusal(error: Exception, topology: Topology) -> UserError:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    if re.search(r"deserialize|bytecode|\bversion\b", said, re.IGNORECASE):
-        extra = "tpu" if topology.platform == "tpu" else "gpu"
-        return CompilerMissingError(
-            f"The compiler cannot read this JAX's program back ({said}): install the version that "
-            f"fits, pip install 'axl_exp[{extra}]'."
-        )
-    return CompilationError(f"The compiler refuses the program for {topology.name}: {said}")
+    slices = f", {topology.num_slices} slices" if topology.num_slices > 1 else ""
+    return Compilation(
+        text=output.text,
+        assignment=output.assignment,
+        memory=memory,
+        compiler=compiler,
+        topology=topology.name + slices,
+        seconds=output.seconds,
+    )
 
 
 def _hardware(trainer: Any, request: Request) -> Hardware:

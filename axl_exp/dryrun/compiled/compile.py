@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import pickle
@@ -20,6 +19,7 @@ from typing import Any
 from axl_exp.config.text import config_text
 from axl_exp.dryrun.compiled.child import Request
 from axl_exp.dryrun.compiled.facts import CompiledFacts, from_json
+from axl_exp.dryrun.compiled.kept import FLAG_VARIABLES, digest_of, versions_of
 from axl_exp.errors import UserError
 from axl_exp.resolve import Resolved
 from axl_exp.run.files import RunFileError, read_json, write_json
@@ -44,23 +44,17 @@ def compile_dry_run(
     resolved: Resolved,
     *,
     progress: Progress | None = None,
-    use_cache: bool = True,
-    program_file: Path | None = None,
-    kernel_schedules: bool = False,
 ) -> CompiledFacts:
     """Return what the compiler makes of the step that a trainer of the config would run.
 
-    Compiles in a process of its own, which ends when this is interrupted. The result is kept under
-    `axl_exp.run.home`, by all that it depends on: config, hardware, versions, and our code.
+    Compiles in a process of its own, which ends when this is interrupted. The facts are kept under
+    `axl_exp.run.home`, by all that they depend on: config, hardware, versions, and our code. So is
+    what the compiler gave, by the program alone (`kept.py`): facts that have to be read anew, since
+    our code has changed, take a compile only where the step has changed.
 
     Args:
         resolved: What `resolve` made of a name and a selector.
         progress: Told where it stands.
-        use_cache: Whether an earlier result does.
-        program_file: Where the text of the compiled program is written too; no cache then.
-        kernel_schedules: Whether TPU kernels take the time of the compiler's schedules, in place of
-            that of their operations: more than twice the computing, for libtpu writes all that it
-            schedules.
 
     Raises:
         UserError: There is no such topology, the compiler is missing or has crashed, or the config
@@ -68,18 +62,13 @@ def compile_dry_run(
     """
     if resolved.hardware is None:
         raise UserError("--level=compile needs a hardware: --mesh=tpu-v5e-256, for example.")
-    key = cache_key(resolved) + ("-kernels" if kernel_schedules else "")
-    path = home() / "dryrun" / f"{key}.json"
-    if use_cache and program_file is None and (cached := _read(path)) is not None:
+    path = home() / "dryrun" / f"{cache_key(resolved)}.json"
+    if (cached := _read(path)) is not None:
         return cached
-    with tempfile.TemporaryDirectory(prefix="axl_exp_libtpu_") as folder:
-        request = Request(
-            config=resolved.config,
-            hardware=resolved.hardware,
-            program_file=str(program_file.absolute()) if program_file else None,
-            dump_to=folder if kernel_schedules else None,
-        )
-        facts = _compile_in_child(request, progress or (lambda stage, seconds: None))
+    request = Request(config=resolved.config, hardware=resolved.hardware)
+    # What a compiler writes goes when this ends, whatever ends the process that compiles.
+    with tempfile.TemporaryDirectory(prefix="axl_exp_compile_") as folder:
+        facts = _compile_in_child(request, progress or (lambda stage, seconds: None), folder=folder)
     with contextlib.suppress(RunFileError, OSError):  # A full disk costs the cache alone.
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"config": resolved.name, "facts": facts.to_json()})
@@ -88,18 +77,15 @@ def compile_dry_run(
 
 def cache_key(resolved: Resolved) -> str:
     """Return a digest of all that the facts depend on."""
-    versions = {}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    parts = {
-        "config": config_text(resolved.config),
-        "hardware": str(resolved.hardware),
-        "versions": versions,
-        "code": _code_digest(),
-        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of(
+        {
+            "config": config_text(resolved.config),
+            "hardware": str(resolved.hardware),
+            "versions": versions_of(_PACKAGES),
+            "code": _code_digest(),
+            "flags": {name: os.environ.get(name, "") for name in FLAG_VARIABLES},
+        }
+    )
 
 
 def _code_digest() -> str:
@@ -121,11 +107,12 @@ def _read(path: Path) -> CompiledFacts | None:
         return None
 
 
-def _compile_in_child(request: Request, progress: Progress) -> CompiledFacts:
+def _compile_in_child(request: Request, progress: Progress, *, folder: str) -> CompiledFacts:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "JAX_PLATFORMS": "cpu",
+        "TMPDIR": folder,
     }
     command = [sys.executable, "-c", _CHILD]
     started = time.monotonic()

@@ -27,6 +27,27 @@ _NUM_LARGEST = 12
 
 
 @dataclasses.dataclass(frozen=True)
+class MemoryAnalysis:
+    """What `jax.stages.Compiled.memory_analysis()` says, by its names."""
+
+    argument_size_in_bytes: int
+    output_size_in_bytes: int
+    alias_size_in_bytes: int
+    temp_size_in_bytes: int
+    generated_code_size_in_bytes: int
+    host_argument_size_in_bytes: int
+    host_output_size_in_bytes: int
+    host_temp_size_in_bytes: int
+    host_alias_size_in_bytes: int
+
+    @classmethod
+    def of(cls, analysis: Any) -> MemoryAnalysis:
+        """Return the plain numbers of JAX's object."""
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(**{name: getattr(analysis, name) for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
 class _Slot:
     """A stretch of an allocation, and the value that fills it."""
 
@@ -36,7 +57,9 @@ class _Slot:
     shape: str
 
 
-def memory_of(analysis: Any, *, assignment: str, available_bytes: int | None) -> CompiledMemory:
+def memory_of(
+    analysis: MemoryAnalysis, *, assignment: str, available_bytes: int | None
+) -> CompiledMemory:
     """Return the account of a program that compiled.
 
     Temporaries are those of the buffer assignment, which is what the compiler holds against the
@@ -44,7 +67,7 @@ def memory_of(analysis: Any, *, assignment: str, available_bytes: int | None) ->
     16.70 GiB (0.0.42.1) for a step with 12.62 GiB of them, on a chip of 15.75 GiB.
 
     Args:
-        analysis: The program's `memory_analysis()`.
+        analysis: What the program says itself.
         assignment: The compiler's dump of its buffer assignment; "" leaves the analysis alone.
         available_bytes: What a program may use.
     """

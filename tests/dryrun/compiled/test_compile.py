@@ -14,10 +14,11 @@ import pytest
 
 from axl_exp.config import Override
 from axl_exp.dryrun.__main__ import main
-from axl_exp.dryrun.compiled import child, compile
+from axl_exp.dryrun.compiled import compile
 from axl_exp.dryrun.compiled.child import Request, compile_request
 from axl_exp.dryrun.compiled.compile import CompilerCrashError, compile_dry_run
 from axl_exp.dryrun.compiled.facts import CompiledFacts, from_json
+from axl_exp.dryrun.compiled.output import refusal_of
 from axl_exp.dryrun.compiled.topology import (
     CompilerMissingError,
     NoTopologyError,
@@ -206,10 +207,15 @@ def test_a_child_process_compiles_once_and_the_cache_answers_then(monkeypatch, t
     facts = compile_dry_run(resolved, progress=lambda stage, seconds: stages.append(stage))
     assert any(stage.startswith("compiling with libtpu") for stage in stages)
     assert facts.fits and facts.num_devices == 1
+    # Code of ours that makes the same program, and reads it, has changed: no compile.
+    monkeypatch.setattr(compile, "_code_digest", lambda: "other")
+    stages.clear()
+    assert compile_dry_run(resolved, progress=lambda stage, _: stages.append(stage)) == facts
+    assert not any(stage.startswith("compiling") for stage in stages)
     monkeypatch.setattr(compile, "_compile_in_child", None)  # Would be called for a new one.
     assert compile_dry_run(resolved) == facts
-    (path,) = (tmp_path / "dryrun").iterdir()
-    path.write_text("{}}")
+    for path in (tmp_path / "dryrun").glob("*.json"):
+        path.write_text("{}}")
     with pytest.raises(TypeError, match="not callable"):  # A damaged entry is no answer.
         compile_dry_run(resolved)
 
@@ -282,14 +288,14 @@ def test_a_compiler_that_does_not_load_is_told_with_what_it_said(monkeypatch, tm
 
 def test_a_version_that_cannot_read_the_program_names_the_extra_too():
     tpu = topology_of(parse_selector("tpu-v5e-4"))
-    said = child._refusal(RuntimeError("Failed to deserialize: StableHLO v9.9.9\nmore"), tpu)
+    said = refusal_of(RuntimeError("Failed to deserialize: StableHLO v9.9.9\nmore"), tpu)
     assert isinstance(said, CompilerMissingError)
     assert str(said) == (
         "The compiler cannot read this JAX's program back (Failed to deserialize: StableHLO "
         "v9.9.9): install the version that fits, pip install 'axl_exp[tpu]'."
     )
     for other in ("INTERNAL: Mosaic failed", "UNIMPLEMENTED: no such conversion"):
-        said = child._refusal(RuntimeError(f"{other}\nmore"), tpu)
+        said = refusal_of(RuntimeError(f"{other}\nmore"), tpu)
         assert not isinstance(said, CompilerMissingError)
         assert str(said) == f"The compiler refuses the program for v5e:2x2: {other}"
 

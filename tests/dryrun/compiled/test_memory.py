@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from axl_exp.dryrun.compiled.execution import executions
 from axl_exp.dryrun.compiled.hlo import parse_program
-from axl_exp.dryrun.compiled.memory import largest_buffers, memory_of, verdict_of
+from axl_exp.dryrun.compiled.memory import MemoryAnalysis, largest_buffers, memory_of, verdict_of
 from axl_exp.dryrun.compiled.owners import Owners
 from axl_exp.dryrun.compiled.traffic import traffic_of
 from axl_exp.dryrun.compiled.warnings import Expected, find_warnings
@@ -48,7 +46,7 @@ def test_a_refusal_names_what_is_needed_and_what_there_is():
 
 
 def test_what_a_program_needs_is_what_its_buffer_assignment_holds_in_main_memory():
-    analysis = SimpleNamespace(
+    analysis = MemoryAnalysis(
         argument_size_in_bytes=32768,
         output_size_in_bytes=2048,
         alias_size_in_bytes=1024,

@@ -1,0 +1,107 @@
+"""What compilers gave, kept by the program that they got.
+
+The key is of the lowered program, the devices and the compiler, and of no code of ours: a compile
+is due when the program differs, not when code is moved or reads it in another way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import importlib.metadata
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from axl_exp.dryrun.compiled.memory import MemoryAnalysis
+from axl_exp.dryrun.compiled.output import CompilerOutput
+from axl_exp.dryrun.compiled.topology import Topology
+from axl_exp.run.files import RunFileError, write_bytes
+from axl_exp.run.home import home
+
+# What turns a lowered program into a compiled one.
+_COMPILERS = ("jaxlib", "libtpu", "jax-cuda13-plugin", "jax-cuda12-plugin")
+# They reach a compiler beside its options.
+FLAG_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+# Of all programs together; an 8B step takes a few MB.
+_MOST_BYTES = 4 * 2**30
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def digest_of(parts: Mapping[str, Any]) -> str:
+    """Return a digest of plain values, as a file may be called by."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def program_key(
+    lowered: Any, *, devices: Sequence[Any], topology: Topology, options: Mapping[str, Any]
+) -> str:
+    """Return a digest of all that decides about the compiled program.
+
+    Args:
+        lowered: The program as the compiler gets it.
+        devices: Those that it is for, in the order of its partitions.
+        topology: Theirs.
+        options: What the compiler is told with the program.
+    """
+    return digest_of(
+        {
+            "program": lowered.as_text(),
+            "devices": [device.id for device in devices],
+            "topology": dataclasses.asdict(topology),
+            "options": dict(options),
+            "versions": versions_of(_COMPILERS),
+            "flags": {name: os.environ.get(name, "") for name in FLAG_VARIABLES},
+        }
+    )
+
+
+def read_kept(key: str) -> CompilerOutput | None:
+    """Return what is kept under a key; None where there is nothing, or nothing whole."""
+    path = _path(key)
+    try:
+        values = json.loads(gzip.decompress(path.read_bytes()))
+        if values["analysis"] is not None:
+            values["analysis"] = MemoryAnalysis(**values["analysis"])
+        output = CompilerOutput(**values)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # The longest unused goes first.
+    return output
+
+
+def keep(key: str, output: CompilerOutput) -> None:
+    """Keep what a compiler gave, as long as there is room; a full disk costs the next compile."""
+    packed = gzip.compress(json.dumps(dataclasses.asdict(output)).encode(), compresslevel=6)
+    path = _path(key)
+    with contextlib.suppress(RunFileError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, packed)
+        _drop_oldest(path.parent, most_bytes=_MOST_BYTES)
+
+
+def _path(key: str) -> Path:
+    return home() / "dryrun" / "programs" / f"{key}.json.gz"
+
+
+def _drop_oldest(folder: Path, *, most_bytes: int) -> None:
+    found = [(path.stat(), path) for path in folder.glob("*.json.gz")]
+    total = 0
+    for status, path in sorted(found, key=lambda each: each[0].st_mtime, reverse=True):
+        total += status.st_size
+        if total > most_bytes:
+            path.unlink(missing_ok=True)

@@ -1,12 +1,13 @@
 """Metrics out: every record to metrics.jsonl at once, every n-th to TensorBoard."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
+from tensorboardX import SummaryWriter as EventWriter
+
 from axl_exp.config import Configurable, config_class
-from axl_exp.run.event_file import EventWriter
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import MetricsWriter
 
@@ -34,7 +35,7 @@ class SummaryWriter(Configurable):
     class Config(Configurable.Config):
         # TensorBoard gets a step's record if this divides the step. metrics.jsonl gets all.
         write_every_n_steps: int = 100
-        # Events for TensorBoard that wait in memory at most before they are written.
+        # Events that may wait to be written before the writer blocks.
         max_queue: int = 1000
 
     def __init__(self, cfg: Config, *, run_dir: RunDir, header: Mapping[str, Any], first_step: int):
@@ -47,16 +48,16 @@ class SummaryWriter(Configurable):
         self._every_n_steps = cfg.write_every_n_steps
         self._records = MetricsWriter(run_dir.metrics, header=header)
         self._events = EventWriter(
-            run_dir.tensorboard, first_step=first_step, max_queue=cfg.max_queue
+            str(run_dir.tensorboard), max_queue=cfg.max_queue, purge_step=first_step
         )
 
     def write(self, step: int, values: Mapping[str, Any], *, rare: bool = False) -> None:
         """Write one record; `rare` records (an evaluation) go to TensorBoard at any step."""
         self._records.write({"step": step, **values})
         if rare or step % self._every_n_steps == 0:
-            numbers = {name: x for name, x in values.items() if isinstance(x, (int, float))}
-            with _told_if_lost():
-                self._events.scalars(numbers, step=step)
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and math.isfinite(value):
+                    self._events.add_scalar(name, value, step)
 
     def event(self, name: str, *, step: int, **fields: Any) -> None:
         """Write what happened, such as a restart."""
@@ -69,14 +70,7 @@ class SummaryWriter(Configurable):
     def close(self) -> None:
         """Write what waits and close the files."""
         self._records.close()
-        with _told_if_lost():
+        try:
             self._events.close()
-
-
-@contextlib.contextmanager
-def _told_if_lost() -> Iterator[None]:
-    """Let a run go on without events: metrics.jsonl is the record, and tells of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        logging.warning("TensorBoard events are lost: %s", error.strerror or error)
+        except OSError as error:  # A full disk: metrics.jsonl has told of it, and it is the record.
+            logging.warning("the last TensorBoard events are lost: %s", error.strerror)

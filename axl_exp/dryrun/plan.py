@@ -212,7 +212,7 @@ def _roofline(
     if chip is None:
         return None
     times = {
-        "compute": sum(w.flops * w.count for w in found.work) / chip.peak_flops_per_second,
+        "compute": sum(w.flops * w.count / chip.peak_of(w.kind) for w in found.work),
         "hbm": sum(w.num_bytes * w.count for w in found.work) / chip.hbm_bytes_per_second,
     }
     for collective in collectives:
@@ -221,7 +221,7 @@ def _roofline(
         times["host"] = found.host_traffic_bytes / chip.host_bytes_per_second
     # An operation waits for its products or for its memory, whichever takes longer.
     device_seconds = sum(
-        w.count * max(w.flops / chip.peak_flops_per_second, w.num_bytes / chip.hbm_bytes_per_second)
+        w.count * max(w.flops / chip.peak_of(w.kind), w.num_bytes / chip.hbm_bytes_per_second)
         for w in found.work
     )
     links = {name: s for name, s in times.items() if name not in ("compute", "hbm")}

@@ -10,7 +10,7 @@ from axl_exp.dryrun.facts import Spec
 from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
 from axl_exp.dryrun.kernels import kernel_flops
 from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
-from axl_exp.dryrun.order import with_products_at_their_sum
+from axl_exp.dryrun.order import in_compiled_order
 from axl_exp.dryrun.partition import COLLECTIVES, partition
 from axl_exp.dryrun.program import Op, Program, Value
 from axl_exp.dryrun.rows import kernel_rows
@@ -25,6 +25,8 @@ class Work:
     num_bytes: int
     """Read from and written to its memory."""
     count: int
+    kind: str = ""
+    """Of numbers that a product multiplies, where chips have a rate of its own: int8 or float8."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +80,7 @@ def walk(
         reused: Outputs that are written where an input was, so that they need no memory.
         rows: What lies as a kernel wants it; None finds out.
     """
-    program = with_products_at_their_sum(program)
+    program = in_compiled_order(program)
     if rows is None:
         rows = kernel_rows(program)
     return _Walker(program, inputs, wanted, mesh, made, reused, rows).result()
@@ -258,7 +260,7 @@ class _Walker:
         if not written and not is_alone(op):
             return []
         num_bytes = sum(self.bytes_of(v) for v in (*fusion.read_by(op), *written))
-        return [Work(self._flops(op), num_bytes, 1)]
+        return [Work(self._flops(op), num_bytes, 1, _kind_of_numbers(op))]
 
     def _flops(self, op: Op) -> float:
         if op.name == "dot_general":
@@ -302,13 +304,29 @@ class _Walker:
                     total -= alive.pop((over[value], False)).num_bytes
                 until = num_ops if value in kept else last.get(value, i)
                 total += birth(value, Buffer(op, value, self.bytes_of(value), False), until)
-            here = total + (inner.peak_bytes if inner else 0)
+            in_flight = list(self._in_flight(op))
+            here = total + (inner.peak_bytes if inner else 0) + sum(b.num_bytes for b in in_flight)
             if here > best[0]:
-                best = here, [*alive.values(), *(inner.peak if inner else ())]
+                best = here, [*alive.values(), *(inner.peak if inner else ()), *in_flight]
             for key in dies_at.pop(i, ()):
                 buffer = alive.pop(key, None)
                 total -= buffer.num_bytes if buffer else 0
         return best
+
+    def _in_flight(self, op: Op) -> Iterator[Buffer]:
+        """What a turn of a loop sends to the host or fetches, while the next turn runs.
+
+        So that no turn waits for the host, what the next one reads is fetched meanwhile, and what
+        it left is sent: both are held for a turn more.
+        """
+        if op.name != "scan":
+            return
+        specs = self.bodies[op][0].specs
+        for each in op.body.ops:
+            for old, new in zip(each.inputs, each.outputs, strict=False):
+                if each.name == "device_put" and old.on_host != new.on_host:
+                    num_bytes = self.mesh.local_bytes(new, specs[new], in_rows=new in self.rows)
+                    yield Buffer(each, new, num_bytes, True)
 
     def _last_gathers(self) -> dict[Value, int]:
         return {
@@ -358,6 +376,13 @@ def _gathered_inputs(op: Op) -> dict[Value, Value]:
         for inner in op.body.ops
         if inner.name == "all_gather" and inner.inputs[0] in given
     }
+
+
+def _kind_of_numbers(op: Op) -> str:
+    if op.name != "dot_general":
+        return ""
+    kinds = {str(value.dtype).partition("_")[0] for value in op.inputs}
+    return kinds.pop() if kinds in ({"int8"}, {"float8"}) else ""
 
 
 def _rest(spec: Spec | None) -> Spec | None:

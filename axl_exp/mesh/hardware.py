@@ -84,9 +84,16 @@ class Chip:
     """Between the chip and the memory of its host, one way: PCIe. 16 GB/s of a TPU, 32 GB/s of v6e
     ("How to Scale Your Model", chapter 2); 16 lanes of generation 4 of A100, of 5 of later GPUs."""
 
+    speed_in_8_bits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """How many times the bfloat16 peak it multiplies int8, float8; what is missing goes at that."""
+
     named_cores: int = 1
     """What the number in a selector counts per chip: Google names v4 and v5p slices by TensorCores,
     two per chip, though JAX sees one device per chip (megacore)."""
+
+    def peak_of(self, kind: str) -> float:
+        """Return the dense FLOP/s of products of `kind`: int8, float8, or "" for bfloat16."""
+        return self.peak_flops_per_second * self.speed_in_8_bits.get(kind, 1)
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -152,7 +159,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=6.25 * _GIGA,
         host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
-        + "v4: 275 TFLOPs, 32 GiB; 1228 GBps in its comparison with v5p"
+        + "v4: 275 TFLOPs in bfloat16 or int8, 32 GiB; 1228 GBps in its comparison with v5p"
         + "; 6 links of 50 GB/s: Jouppi et al. 2023, arXiv:2304.01433; network as of v5p, assumed",
         named_cores=2,
     ),
@@ -160,6 +167,7 @@ CHIPS: tuple[Chip, ...] = (
         name="v5e",
         platform="tpu",
         peak_flops_per_second=197 * _TERA,
+        speed_in_8_bits={"int8": 2},
         hbm_bytes=16 * _GIB,
         hbm_bytes_per_second=819 * _GIGA,
         device_kinds=("TPU v5 lite", "TPU v5e"),
@@ -169,7 +177,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=3.125 * _GIGA,
         host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
-        + "v5e: 197 TFLOPs, 16 GB, 819 GBps"
+        + "v5e: 197 TFLOPs (int8 394), 16 GB, 819 GBps"
         + "; ICI 400 GBps both ways over 4 ports; 2 x 100 Gbps per host of 8",
         aliases=("v5litepod", "v5lite"),
     ),
@@ -177,6 +185,7 @@ CHIPS: tuple[Chip, ...] = (
         name="v5p",
         platform="tpu",
         peak_flops_per_second=459 * _TERA,
+        speed_in_8_bits={"int8": 2},
         hbm_bytes=95 * _GIB,
         hbm_bytes_per_second=2765 * _GIGA,
         device_kinds=("TPU v5", "TPU v5p"),
@@ -186,7 +195,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=6.25 * _GIGA,
         host_bytes_per_second=16 * _GIGA,
         source=_CLOUD_TPU
-        + "v5p: 459 TFLOPs, 95 GB, 2765 GBps"
+        + "v5p: 459 TFLOPs (int8 918), 95 GB, 2765 GBps"
         + "; ICI 1200 GBps both ways over 6 ports; DCN 50 Gbps per chip",
         named_cores=2,
     ),
@@ -194,6 +203,7 @@ CHIPS: tuple[Chip, ...] = (
         name="v6e",
         platform="tpu",
         peak_flops_per_second=918 * _TERA,
+        speed_in_8_bits={"int8": 2},
         hbm_bytes=32 * _GIB,
         hbm_bytes_per_second=1640 * _GIGA,
         device_kinds=("TPU v6 lite", "TPU v6e"),
@@ -203,7 +213,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=12.5 * _GIGA,
         host_bytes_per_second=32 * _GIGA,
         source=_CLOUD_TPU
-        + "v6e (Trillium): 918 TFLOPs, 32 GB, 1640 GBps"
+        + "v6e (Trillium): 918 TFLOPs (int8 1836), 32 GB, 1640 GBps"
         + "; ICI 3200 Gbps one way over 4 ports; 4 x 200 Gbps per host of 8",
         aliases=("trillium",),
     ),
@@ -211,6 +221,7 @@ CHIPS: tuple[Chip, ...] = (
         name="a100",
         platform="gpu",
         peak_flops_per_second=312 * _TERA,
+        speed_in_8_bits={"int8": 2},
         hbm_bytes=80 * _GIB,
         hbm_bytes_per_second=2039 * _GIGA,
         device_kinds=("NVIDIA A100-SXM4-80GB",),
@@ -220,7 +231,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=25 * _GIGA,
         host_bytes_per_second=32 * _GIGA,
         source=_NVIDIA
-        + "A100 80GB SXM: 312 TFLOPS, 80 GB HBM2e, 2039 GB/s"
+        + "A100 80GB SXM: 312 TFLOPS (int8 624), 80 GB HBM2e, 2039 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
         aliases=("a100-80gb",),
     ),
@@ -228,6 +239,7 @@ CHIPS: tuple[Chip, ...] = (
         name="a100-40gb",
         platform="gpu",
         peak_flops_per_second=312 * _TERA,
+        speed_in_8_bits={"int8": 2},
         hbm_bytes=40 * _GIB,
         hbm_bytes_per_second=1555 * _GIGA,
         device_kinds=("NVIDIA A100-SXM4-40GB",),
@@ -237,13 +249,14 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=25 * _GIGA,
         host_bytes_per_second=32 * _GIGA,
         source=_NVIDIA
-        + "A100 40GB SXM: 312 TFLOPS, 40 GB HBM2, 1555 GB/s"
+        + "A100 40GB SXM: 312 TFLOPS (int8 624), 40 GB HBM2, 1555 GB/s"
         + "; NVLink 600 GB/s both ways; DGX A100: 200 Gb/s per GPU",
     ),
     Chip(
         name="h100",
         platform="gpu",
         peak_flops_per_second=989 * _TERA,
+        speed_in_8_bits={"int8": 2, "float8": 2},
         hbm_bytes=80 * _GIB,
         hbm_bytes_per_second=3352 * _GIGA,
         device_kinds=("NVIDIA H100 80GB HBM3",),
@@ -253,7 +266,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=50 * _GIGA,
         host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
-        + "H100 SXM: 1979 TFLOPS with sparsity, 80 GB HBM3, 3.35 TB/s"
+        + "H100 SXM: 1979 TFLOPS with sparsity (int8, fp8 3958), 80 GB HBM3, 3.35 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H100: 400 Gb/s per GPU",
         aliases=("h100-80gb",),
     ),
@@ -261,6 +274,7 @@ CHIPS: tuple[Chip, ...] = (
         name="h200",
         platform="gpu",
         peak_flops_per_second=989 * _TERA,
+        speed_in_8_bits={"int8": 2, "float8": 2},
         hbm_bytes=141 * _GIGA,
         hbm_bytes_per_second=4800 * _GIGA,
         device_kinds=("NVIDIA H200",),
@@ -270,13 +284,14 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=50 * _GIGA,
         host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
-        + "H200 SXM: 1979 TFLOPS with sparsity, 141 GB HBM3e, 4.8 TB/s"
+        + "H200 SXM: 1979 TFLOPS with sparsity (int8, fp8 3958), 141 GB HBM3e, 4.8 TB/s"
         + "; NVLink 900 GB/s both ways; DGX H200: 400 Gb/s per GPU",
     ),
     Chip(
         name="b200",
         platform="gpu",
         peak_flops_per_second=2250 * _TERA,
+        speed_in_8_bits={"int8": 2, "float8": 2},
         hbm_bytes=180 * _GIGA,
         hbm_bytes_per_second=8000 * _GIGA,
         device_kinds=("NVIDIA B200",),
@@ -286,7 +301,7 @@ CHIPS: tuple[Chip, ...] = (
         network_bytes_per_second=50 * _GIGA,
         host_bytes_per_second=64 * _GIGA,
         source=_NVIDIA
-        + "B200 in HGX B200: 4.5 PFLOPS with sparsity, 180 GB HBM3e, 8 TB/s"
+        + "B200 in HGX B200: 4.5 PFLOPS with sparsity (int8, fp8 9), 180 GB HBM3e, 8 TB/s"
         + "; NVLink 1.8 TB/s both ways; DGX B200: 400 Gb/s per GPU",
     ),
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from axl_exp.dryrun.order import with_products_at_their_sum
+from axl_exp.dryrun.order import in_compiled_order
 from axl_exp.dryrun.program import read_program
 
 ROWS, DIM = 64, 32
@@ -53,7 +53,7 @@ def test_a_product_that_is_added_to_something_waits_for_it(per_device):
         specs = {"in_specs": (rows, PartitionSpec()), "out_specs": rows}
         head = jax.shard_map(head, mesh=mesh, check_vma=False, **specs)
     program = _gradient_of_a_table_that_is_read_at_both_ends(head)
-    moved = with_products_at_their_sum(program)
+    moved = in_compiled_order(program)
     _assert_runs(moved)
     assert sum(map(_products, moved.ops)) == sum(map(_products, program.ops)) == 5
     at = max(i for i, op in enumerate(moved.ops) if op.name == "add_any")
@@ -73,4 +73,31 @@ def test_a_program_per_device_whose_gradients_are_made_together_stays_whole():
     specs = {"in_specs": (rows, PartitionSpec()), "out_specs": rows}
     head = jax.shard_map(head, mesh=mesh, check_vma=False, **specs)
     program = _gradient_of_a_table_that_is_read_at_both_ends(head)
-    assert with_products_at_their_sum(program).ops == program.ops
+    assert in_compiled_order(program).ops == program.ops
+
+
+@pytest.mark.parametrize("other_axis", [False, True])
+def test_two_gradients_of_a_table_are_added_before_they_are_scattered_over_the_same_axis(
+    other_axis,
+):
+    mesh = AbstractMesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    rows = PartitionSpec("data")
+
+    def reading(axis):
+        def of_shards(x, table):
+            return x @ jax.lax.all_gather(table, axis, axis=0, tiled=True)
+
+        specs = {"in_specs": (rows, PartitionSpec(axis)), "out_specs": rows}
+        return jax.shard_map(of_shards, mesh=mesh, check_vma=False, **specs)
+
+    def loss(table, x):
+        hidden = reading("model" if other_axis else "data")(x, table)
+        return jnp.sum(reading("data")(jnp.tanh(hidden), table))
+
+    args = jnp.zeros((DIM, DIM)), jnp.zeros((ROWS, DIM))
+    program = in_compiled_order(read_program(jax.make_jaxpr(jax.grad(loss))(*args)))
+    _assert_runs(program)
+    inside = [inner.name for op in program.ops if op.name == "shard_map" for inner in op.body.ops]
+    assert inside.count("reduce_scatter") == (2 if other_axis else 1)
+    assert sum(map(_products, program.ops)) == 5
+    assert program.ops[-1].name == ("add_any" if other_axis else "shard_map")

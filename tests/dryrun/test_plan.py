@@ -87,3 +87,15 @@ def test_every_policy_computes_what_the_model_asks_for_or_more():
     for selector in ("tpu-v5e-256", "gpu-h100-256"):
         plan = plan_dry_run(resolve("fuji-7B-v2", selector=selector))
         assert 1.0 <= plan.executed_flops / plan.model_flops < 1.4
+
+
+def test_quantized_products_take_half_the_time_where_a_chip_is_twice_as_fast():
+    """An H100 is; head, embedding and attention core stay in bfloat16."""
+    plan = plan_dry_run(resolve("fuji-1B-v3-fp8", selector="gpu-h100-8"))
+    layers = 16 * (2048 * 64 * (32 + 8 + 8 + 32) + 3 * 2048 * 8192)
+    batch, positions = plan.batch
+    # In one product of each weight.
+    seconds = 2 * layers * batch * positions / plan.num_devices / 989e12
+    saved = plan.executed_flops / 989e12 - plan.roofline.seconds["compute"]
+    # Forward, and both products of the backward pass; some forward ones again.
+    assert 3 * seconds / 2 * 0.999 <= saved <= 4 * seconds / 2

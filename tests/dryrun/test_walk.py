@@ -145,6 +145,10 @@ def test_what_is_offloaded_is_in_the_hosts_memory_once_and_goes_there_and_back_e
     offloaded = LAYERS * ROWS * DIM * 4 // 8
     assert found.host_bytes == offloaded
     assert found.host_traffic_bytes == 2 * num_parts * offloaded
+    # While a turn computes, the product that the next one reads is on its way.
+    copies = [b for b in found.peak if b.is_moved]
+    in_flight = [b.num_bytes for b in copies if b.op and b.op.name == "device_put"]
+    assert in_flight == [offloaded // LAYERS]
 
 
 def test_a_chain_of_elementwise_operations_writes_over_what_nobody_else_reads():

@@ -25,6 +25,26 @@ def test_constants_are_the_published_ones(name):
     assert chip.hbm_bytes_per_second / 1e12 == pytest.approx(terabytes_per_second, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("name", "int8", "float8"),
+    # The same documents' dense TOPS and TFLOPS; no fp8 is a product of bfloat16 there.
+    [
+        ("v4", 275, 275),
+        ("v5e", 394, 197),
+        ("v5p", 918, 459),
+        ("v6e", 1836, 918),
+        ("a100", 624, 312),
+        ("h100", 1979, 1979),
+        ("b200", 4500, 4500),
+    ],
+)
+def test_products_of_8_bits_go_at_their_published_rate(name, int8, float8):
+    (chip,) = (c for c in CHIPS if c.name == name)
+    assert chip.peak_of("int8") / 1e12 == pytest.approx(int8, rel=1e-3)
+    assert chip.peak_of("float8") / 1e12 == pytest.approx(float8, rel=1e-3)
+    assert chip.peak_of("") == chip.peak_flops_per_second
+
+
 def test_every_chip_names_the_source_of_its_constants():
     assert all(chip.source for chip in CHIPS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 from axl_exp.dryrun.compiled.costs import Costs
@@ -36,8 +37,11 @@ class Compilation:
     compiler: str
     topology: str
     seconds: float
-    kernels: Mapping[str, KernelSchedule] = dataclasses.field(default_factory=dict)
-    """What it made of kernels, by name of the instruction; of those of which it tells."""
+
+    @functools.cached_property
+    def program(self) -> Program | None:
+        """The program, read; None where there is none."""
+        return parse_program(self.text) if self.text else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +65,28 @@ class Work:
 
 
 def account(
-    compilation: Compilation, *, hardware: Hardware, work: Work, expected: Expected
+    compilation: Compilation,
+    *,
+    schedules: Mapping[str, KernelSchedule],
+    hardware: Hardware,
+    work: Work,
+    expected: Expected,
 ) -> CompiledFacts:
     """Return the facts of a compiled step.
+
+    Args:
+        compilation: Of the step.
+        schedules: Those that the compiler made of its kernels, by name of the call.
+        hardware: What it was compiled for.
+        work: What the step is to do.
+        expected: What the config asks for.
 
     Raises:
         HloTextError: The program is not understood.
     """
     num_devices = len(hardware.parts)
     owners = Owners.of_text(compilation.text)
-    program = parse_program(compilation.text) if compilation.text else None
+    program = compilation.program
     model_flops = work.model_flops / num_devices
     collectives: tuple[CompiledCollective, ...] = ()
     prediction, warnings = None, []
@@ -79,7 +95,7 @@ def account(
     if program is not None:
         run = list(executions(program))
         network = Network(hardware.chip, coords=hardware.coords, parts=list(hardware.parts))
-        costs = Costs(program, hardware.chip, compilation.kernels)
+        costs = Costs(program, hardware.chip, schedules)
         flops, kernel_flops = _flops(costs, run)
         offload_bytes = sum(each.times * host_copy_bytes(each.instruction) for each in run)
         traffic = list(traffic_of(program, run))

@@ -16,9 +16,10 @@ import jax
 
 from axl_exp.dryrun.compiled.account import Compilation, Hardware, Work, account
 from axl_exp.dryrun.compiled.facts import CompiledFacts
-from axl_exp.dryrun.compiled.kept import keep, program_key, read_kept
+from axl_exp.dryrun.compiled.kernel_schedule import KernelSchedule
+from axl_exp.dryrun.compiled.lone_kernels import schedules_of
 from axl_exp.dryrun.compiled.memory import memory_of, verdict_of
-from axl_exp.dryrun.compiled.output import compile_lowered
+from axl_exp.dryrun.compiled.output import compiler_output
 from axl_exp.dryrun.compiled.topology import (
     Topology,
     compiler_version,
@@ -73,11 +74,20 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     trainer = request.config.instantiate(devices=devices)
     compilation = _compilation(trainer, topology, compiler, request=request, stage=stage)
     stage("reading the program")
+    schedules: dict[str, KernelSchedule] = {}
+    if topology.platform == "tpu" and compilation.program and compilation.memory.fits:
+        schedules = schedules_of(
+            compilation.program,
+            topology,
+            options=request.config.compiler_options,
+            on_compile=lambda: stage(f"compiling kernels apart with {compiler}"),
+        )
     batch = request.config.input
     tokens = batch.global_batch_size * batch.max_sequence_length
     per_token = flops_per_token(request.config.model, sequence_length=batch.max_sequence_length)
     return account(
         compilation,
+        schedules=schedules,
         hardware=_hardware(trainer, request),
         work=Work(tokens=tokens, model_flops=per_token.causal * tokens),
         expected=_expected(trainer),
@@ -88,18 +98,13 @@ def _compilation(
     trainer: Any, topology: Topology, compiler: str, *, request: Request, stage: Any
 ) -> Compilation:
     """Return what the compiler gave for the step, now or when it last got this program."""
-    lowered = trainer.lower()
-    key = program_key(
-        lowered,
+    output = compiler_output(
+        trainer.lower(),
+        topology,
         devices=list(trainer.mesh.devices.flat),
-        topology=topology,
         options=request.config.compiler_options,
+        on_compile=lambda: stage(f"compiling with {compiler}"),
     )
-    output = read_kept(key)
-    if output is None:
-        stage(f"compiling with {compiler}")
-        output = compile_lowered(lowered, topology)
-        keep(key, output)
     chip = request.hardware.chip
     assert chip is not None
     memory = verdict_of(output.refusal)

@@ -66,6 +66,8 @@ class Costs:
     """What the compiler made of kernels, by name of the instruction."""
     unknown_kernels: set[str] = dataclasses.field(default_factory=set)
     """Targets or names of kernels whose work nobody told; they are counted as taking no time."""
+    by_operations: set[str] = dataclasses.field(default_factory=set)
+    """Attention kernels without a schedule."""
 
     def __post_init__(self):
         if self.chip.platform == "tpu" and self.chip.name not in _TPU_CLOCKS:
@@ -79,8 +81,8 @@ class Costs:
         """Where compute times come from."""
         if self.chip.platform == "tpu":
             clock = _TPU_CLOCKS[self.chip.name] / 1e9
-            kernels = "its schedules" if self.schedules else "operations"
-            return f"libtpu's cycles at {clock:g} GHz; attention kernels by {kernels}"
+            by_operations = "; attention kernels by operations" if self.by_operations else ""
+            return f"libtpu's cycles at {clock:g} GHz{by_operations}"
         return (
             f"operations at {_GPU_PRODUCT_SHARE:.0%} and bytes at {_GPU_MEMORY_SHARE:.0%} of the "
             "chip's peaks"
@@ -118,6 +120,7 @@ class Costs:
         if kernel is None:
             self.unknown_kernels.add(instruction.op_name or instruction.name)
             return 0.0
+        self.by_operations.add(instruction.name)
         return kernel.flops / (self.chip.peak_flops_per_second * self._kernel_share(kernel))
 
     def _kernel_share(self, kernel: Kernel) -> float:

@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from axl_exp.dryrun.compiled.memory import MemoryAnalysis
-from axl_exp.dryrun.compiled.output import CompilerOutput
 from axl_exp.dryrun.compiled.topology import Topology
 from axl_exp.run.files import RunFileError, write_bytes
 from axl_exp.run.home import home
@@ -28,7 +26,7 @@ from axl_exp.run.home import home
 _COMPILERS = ("jaxlib", "libtpu", "jax-cuda13-plugin", "jax-cuda12-plugin")
 # They reach a compiler beside its options.
 FLAG_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
-# Of all programs together; an 8B step takes a few MB.
+# Of all together; an 8B step takes a fifth of a MB.
 _MOST_BYTES = 4 * 2**30
 
 
@@ -46,47 +44,36 @@ def digest_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def program_key(
-    lowered: Any, *, devices: Sequence[Any], topology: Topology, options: Mapping[str, Any]
-) -> str:
-    """Return a digest of all that decides about the compiled program.
+def surroundings(topology: Topology, *, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, as plain values, what decides about a compiled program beside the program.
 
     Args:
-        lowered: The program as the compiler gets it.
-        devices: Those that it is for, in the order of its partitions.
-        topology: Theirs.
-        options: What the compiler is told with the program.
+        topology: What it is compiled for.
+        options: What the compiler is told with it.
     """
-    return digest_of(
-        {
-            "program": lowered.as_text(),
-            "devices": [device.id for device in devices],
-            "topology": dataclasses.asdict(topology),
-            "options": dict(options),
-            "versions": versions_of(_COMPILERS),
-            "flags": {name: os.environ.get(name, "") for name in FLAG_VARIABLES},
-        }
-    )
+    return {
+        "topology": dataclasses.asdict(topology),
+        "options": dict(options),
+        "versions": versions_of(_COMPILERS),
+        "flags": {name: os.environ.get(name, "") for name in FLAG_VARIABLES},
+    }
 
 
-def read_kept(key: str) -> CompilerOutput | None:
+def read_kept(key: str) -> dict[str, Any] | None:
     """Return what is kept under a key; None where there is nothing, or nothing whole."""
     path = _path(key)
     try:
         values = json.loads(gzip.decompress(path.read_bytes()))
-        if values["analysis"] is not None:
-            values["analysis"] = MemoryAnalysis(**values["analysis"])
-        output = CompilerOutput(**values)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # The longest unused goes first.
-    return output
+    return values if isinstance(values, dict) else None
 
 
-def keep(key: str, output: CompilerOutput) -> None:
-    """Keep what a compiler gave, as long as there is room; a full disk costs the next compile."""
-    packed = gzip.compress(json.dumps(dataclasses.asdict(output)).encode(), compresslevel=6)
+def keep(key: str, values: Mapping[str, Any]) -> None:
+    """Keep plain values, as long as there is room; a full disk costs the next compile."""
+    packed = gzip.compress(json.dumps(values).encode(), compresslevel=6)
     path = _path(key)
     with contextlib.suppress(RunFileError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

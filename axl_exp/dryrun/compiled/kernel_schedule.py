@@ -1,15 +1,14 @@
 """How long a TPU kernel takes by the schedule that the compiler made of it.
 
-The text of a program shows a kernel as one call. But libtpu writes the bundles of instructions that
-it made of each one, if it is asked to before it is loaded; a core issues one in a cycle. A kernel
-is a loop over the steps of its grid, with stretches that some steps skip.
+libtpu writes the bundles of instructions that it made of a kernel, if it is asked to before it is
+loaded (`lone_kernels.py`); a core issues one in a cycle. A kernel is a loop over the steps of its
+grid, with stretches that some steps skip.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
 # The loop runs two turns more than the grid has steps: what a step reads is copied a turn before,
 # what it writes a turn after it.
@@ -41,34 +40,6 @@ class KernelSchedule:
         """
         work, rest = sum(self.skipped[:1]), sum(self.skipped[1:])
         return self.num_steps * (self.every_step + longest * work + others * rest)
-
-
-def dump_flags(folder: Path) -> str:
-    """Return what LIBTPU_INIT_ARGS must say for the schedules of kernels to be written there."""
-    return (
-        f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true "
-        "--xla_jf_dump_llo_pass_label_regex=final_bundles"
-    )
-
-
-def kernel_names(program: str) -> list[str]:
-    """Return the names of the kernels that the text of a program calls."""
-    return re.findall(r'^\s+(?:ROOT )?%(\S+) = .* custom-call\(.*"tpu_custom_call"', program, re.M)
-
-
-def kernel_schedule(folder: Path, name: str) -> KernelSchedule | None:
-    """Return the schedule of the kernel that a program calls `name`.
-
-    Of kernels that are the same libtpu may schedule one: then that of the one whose name differs in
-    its number alone. None where the compiler wrote none, or one in which a loop has no constant
-    number of turns.
-    """
-    stem = re.sub(r"\.\d+$", "", name)
-    for pattern in (f"*-{name}-*-final_bundles.txt", f"*-{stem}.*-final_bundles.txt"):
-        files = [file for file in folder.glob(pattern) if "analysis" not in file.name]
-        if files:
-            return read_schedule(max(files).read_text(errors="replace"))
-    return None
 
 
 def read_schedule(text: str) -> KernelSchedule | None:

@@ -39,7 +39,14 @@ class Kernel:
 def is_kernel(instruction: Instruction) -> bool:
     """Return whether the work of an instruction is not in the program: Pallas, Triton, cuDNN."""
     target = custom_call_target(instruction)
-    return target in ("tpu_custom_call", "__gpu$xla.gpu.triton") or bool(_CUDNN.match(target))
+    if is_tpu_kernel(instruction) or target == "__gpu$xla.gpu.triton":
+        return True
+    return bool(_CUDNN.match(target))
+
+
+def is_tpu_kernel(instruction: Instruction) -> bool:
+    """Return whether an instruction calls a kernel for TPUs: Pallas."""
+    return custom_call_target(instruction) == "tpu_custom_call"
 
 
 def custom_call_target(instruction: Instruction) -> str:

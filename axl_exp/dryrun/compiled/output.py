@@ -6,9 +6,11 @@ import dataclasses
 import re
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from axl_exp.dryrun.compiled.kept import digest_of, keep, read_kept, surroundings
 from axl_exp.dryrun.compiled.memory import MemoryAnalysis, verdict_of
 from axl_exp.dryrun.compiled.topology import CompilerMissingError, Topology
 from axl_exp.errors import UserError
@@ -35,12 +37,55 @@ class CompilerOutput:
     """That it took."""
 
 
-def compile_lowered(lowered: Any, topology: Topology) -> CompilerOutput:
-    """Return what the compiler of a topology gives for a lowered program.
+def compiler_output(
+    lowered: Any,
+    topology: Topology,
+    *,
+    devices: Sequence[Any],
+    options: Mapping[str, Any],
+    on_compile: Callable[[], None],
+) -> CompilerOutput:
+    """Return what the compiler of a topology gives for a program, or gave when it last got it.
+
+    Args:
+        lowered: The program as the compiler gets it.
+        topology: What it is for.
+        devices: Those of the topology, in the order of the program's partitions.
+        options: What the compiler is told with the program.
+        on_compile: Called before it is compiled.
 
     Raises:
         UserError: It refuses an option, or the program, for another reason than memory.
     """
+    key = digest_of(
+        {
+            "program": lowered.as_text(),
+            "devices": [device.id for device in devices],
+            **surroundings(topology, options=options),
+        }
+    )
+    output = _from_json(read_kept(key))
+    if output is None:
+        on_compile()
+        output = _compile(lowered, topology)
+        keep(key, dataclasses.asdict(output))
+    return output
+
+
+def _from_json(values: Mapping[str, Any] | None) -> CompilerOutput | None:
+    """Return what was kept; None of nothing, and of what another version of this kept."""
+    if values is None:
+        return None
+    try:
+        analysis = values["analysis"]
+        return CompilerOutput(
+            **{**values, "analysis": None if analysis is None else MemoryAnalysis(**analysis)}
+        )
+    except (KeyError, TypeError):
+        return None
+
+
+def _compile(lowered: Any, topology: Topology) -> CompilerOutput:
     started = time.perf_counter()
     analysis, refusal = None, ""
     with tempfile.TemporaryDirectory(prefix="axl_exp_hlo_") as folder:

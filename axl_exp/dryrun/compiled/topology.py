@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 
 from axl_exp.dryrun.compiled.gpu_target import gpu_target_text
-from axl_exp.dryrun.compiled.kernel_schedule import dump_flags
 from axl_exp.errors import UserError
 from axl_exp.mesh import HardwareSelector
 
@@ -89,18 +87,12 @@ def devices_of(topology: Topology) -> list[Any]:
         raise CompilerMissingError(_advice(topology, error)) from error
 
 
-def prepare_environment(*, schedules: Path | None = None) -> None:
+def prepare_environment() -> None:
     """Let libtpu load where there is no TPU, and beside another process that has loaded it.
 
     Before JAX loads it. libtpu would else ask the metadata server of a TPU machine, and take a lock
     file for the one process that may use its TPU.
-
-    Args:
-        schedules: A folder for the schedules that it makes, see `kernel_schedule`.
     """
-    if schedules is not None:
-        own = os.environ.get("LIBTPU_INIT_ARGS", "")
-        os.environ["LIBTPU_INIT_ARGS"] = f"{own} {dump_flags(schedules)}".strip()
     os.environ.update(
         TPU_SKIP_MDS_QUERY="1",
         ALLOW_MULTIPLE_LIBTPU_LOAD="1",

@@ -8,13 +8,7 @@ import pytest
 
 from axl_exp.dryrun.compiled.costs import Costs
 from axl_exp.dryrun.compiled.hlo import parse_program
-from axl_exp.dryrun.compiled.kernel_schedule import (
-    KernelSchedule,
-    dump_flags,
-    kernel_names,
-    kernel_schedule,
-    read_schedule,
-)
+from axl_exp.dryrun.compiled.kernel_schedule import KernelSchedule, read_schedule
 from axl_exp.mesh.hardware import CHIPS
 
 V5E = next(chip for chip in CHIPS if chip.name == "v5e")
@@ -64,17 +58,6 @@ def test_a_loop_of_unknown_turns_has_no_schedule(cut):
     assert read_schedule("") is None
 
 
-def test_the_schedule_of_a_kernel_is_found_by_its_name(tmp_path):
-    (tmp_path / "123-splash_mha_fwd.1-70-schedule-analysis_final_bundles.txt").write_text("x")
-    (tmp_path / "123-splash_mha_fwd.1-71-final_bundles.txt").write_text(_BUNDLES)
-    (tmp_path / "124-splash_mha_fwd.10-71-final_bundles.txt").write_text("x")
-    assert kernel_schedule(tmp_path, "splash_mha_fwd.1") == read_schedule(_BUNDLES)
-    assert kernel_schedule(tmp_path, "splash_mha_dkv.1") is None
-    (tmp_path / "124-splash_mha_fwd.10-71-final_bundles.txt").unlink()
-    assert kernel_schedule(tmp_path, "splash_mha_fwd.7") == read_schedule(_BUNDLES)
-    assert str(tmp_path) in dump_flags(tmp_path)
-
-
 def test_a_kernel_takes_the_cycles_of_its_schedule():
     text = (
         "HloModule m, is_scheduled=true\n\nENTRY %e () -> bf16[] {\n"
@@ -86,15 +69,15 @@ def test_a_kernel_takes_the_cycles_of_its_schedule():
         'custom_call_target="tpu_custom_call"\n}\n'
     )
     program = parse_program(text)
-    assert kernel_names(text) == ["splash_mha_fwd.1", "mine.2"]
     schedule = KernelSchedule(num_steps=32, every_step=100, skipped=(3000, 200))
     costs = Costs(program, V5E, {"splash_mha_fwd.1": schedule, "mine.2": schedule})
-    splash, mine = (program.entry.by_name[name] for name in kernel_names(text))
+    splash, mine = (program.entry.by_name[name] for name in ("splash_mha_fwd.1", "mine.2"))
     # Of 4 x 4 blocks, 10 are on the diagonal or below; a row begins once in 4.
     expected = 32 * (100 + 10 / 16 * 3000 + 200 / 4) / 1.5e9
     assert costs.seconds(program.entry, splash) == pytest.approx(expected)
     assert costs.seconds(program.entry, mine) == pytest.approx(32 * 3300 / 1.5e9)
     assert not costs.unknown_kernels
-    assert costs.seconds(program.entry, splash) < dataclasses.replace(costs, schedules={}).seconds(
-        program.entry, splash
-    )
+    assert costs.how == "libtpu's cycles at 1.5 GHz"
+    unscheduled = dataclasses.replace(costs, schedules={})
+    assert costs.seconds(program.entry, splash) < unscheduled.seconds(program.entry, splash)
+    assert unscheduled.how.endswith("; attention kernels by operations")

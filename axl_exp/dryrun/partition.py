@@ -98,7 +98,7 @@ def _elementwise(op: Op, specs, wanted, mesh):
 
 def _dot_general(op: Op, specs, wanted, mesh):
     (contract, batch) = op.params["dimension_numbers"]
-    (left, right), (left_spec, right_spec) = op.inputs, specs
+    left_spec, right_spec = specs
     # What each mesh axis splits on either side: a pair that is contracted or kept, or a free dim.
     roles = []
     for spec, contracted, kept in zip(specs, contract, batch, strict=True):
@@ -117,14 +117,15 @@ def _dot_general(op: Op, specs, wanted, mesh):
         for axis in roles[0].keys() & roles[1].keys()
         if roles[0][axis] != roles[1][axis] or roles[0][axis][0] == "free"
     }
-    moves = []
-    if clash:
-        if _keeps_left(op, specs, clash, wanted, mesh):
-            moves.append(gathered(right, right_spec, clash, mesh))
-            right_spec = without(right_spec, clash)
-        else:
-            moves.append(gathered(left, left_spec, clash, mesh))
-            left_spec = without(left_spec, clash)
+    lost: tuple[set[str], set[str]] = (set(), set())  # Over which either side is gathered.
+    for axis in clash:
+        lost[_keeps_left(op, specs, axis, wanted, mesh)].add(axis)
+    moves = [
+        gathered(value, spec, axes, mesh)
+        for value, spec, axes in zip(op.inputs, specs, lost, strict=True)
+        if axes
+    ]
+    left_spec, right_spec = map(without, specs, lost)
     free = [
         [axes for dim, axes in enumerate(spec) if dim not in contracted and dim not in kept]
         for spec, contracted, kept in zip((left_spec, right_spec), contract, batch, strict=True)
@@ -142,18 +143,18 @@ def _dot_general(op: Op, specs, wanted, mesh):
     return [out_spec], [*moves, *after]
 
 
-def _keeps_left(op: Op, specs, clash: set[str], wanted: Spec | None, mesh: Mesh) -> bool:
-    """Whether the second operand is gathered where one mesh axis splits both in unlike ways.
+def _keeps_left(op: Op, specs, axis: str, wanted: Spec | None, mesh: Mesh) -> bool:
+    """Whether the second operand is gathered over a mesh axis that splits both in unlike ways.
 
-    That which splits the output as it is wanted stays; else the larger one.
+    That whose dim the axis splits in the output as it is wanted stays; else the larger one.
     """
     if wanted is not None:
         (left_contracted, _), (left_kept, _) = op.params["dimension_numbers"]
         num_left = len(op.inputs[0].shape) - len(left_contracted)
         left, right = used_axes(wanted[:num_left]), used_axes(wanted[num_left:])
-        if clash & (left | right) and not clash & used_axes(wanted[: len(left_kept)]):
-            return bool(clash & left)
-    sizes = [mesh.local_bytes(v, without(s, clash)) for v, s in zip(op.inputs, specs, strict=True)]
+        if axis in left | right and axis not in used_axes(wanted[: len(left_kept)]):
+            return axis in left
+    sizes = [mesh.local_bytes(v, without(s, {axis})) for v, s in zip(op.inputs, specs, strict=True)]
     return sizes[1] <= sizes[0]
 
 

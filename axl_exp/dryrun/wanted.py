@@ -36,10 +36,13 @@ def _of_inputs(op: Op, wanted: dict[Value, Spec], mesh: Mesh) -> list[tuple[Valu
     if op.name == "sharding_constraint":
         value = op.inputs[0]
         return [(value, mesh.spec(op.params["sharding"].spec, len(op.outputs[0].shape)))]
+    if op.name == "shard_map":
+        pairs = zip(op.inputs, op.params["in_specs"], strict=True)
+        return [(value, mesh.spec(spec, len(value.shape))) for value, spec in pairs]
     spec = wanted.get(op.outputs[0]) if op.outputs else None
     if op.name == "scan":
         return _of_scan(op, wanted)
-    if spec is None or op.name in ("dot_general", "gather", "shard_map", "while", "cond"):
+    if spec is None or op.name in ("dot_general", "gather", "while", "cond"):
         return []
     shape = op.outputs[0].shape
     if op.name == "transpose":
@@ -47,7 +50,18 @@ def _of_inputs(op: Op, wanted: dict[Value, Spec], mesh: Mesh) -> list[tuple[Valu
         return [(op.inputs[0], tuple(back[dim] for dim in range(len(spec))))]
     if op.name in ("reshape", "squeeze", "expand_dims"):
         return [(op.inputs[0], reshaped(shape, op.inputs[0].shape, spec))]
+    if op.name == "stack":
+        axis = op.params["axis"]
+        return [(value, (*spec[:axis], *spec[axis + 1 :])) for value in op.inputs]
+    if op.name in ("slice", "concatenate", "pad", "split"):
+        return [(value, _of_like_dims(value, shape, spec)) for value in op.inputs if value.shape]
     return [(v, spec) for v in op.inputs if v.shape == shape]
+
+
+def _of_like_dims(value: Value, shape: Sequence[int], spec: Spec) -> Spec:
+    """Dims whose size an operation does not change are wanted as those of its output."""
+    pairs = zip(value.shape, shape, spec, strict=True)
+    return tuple(axes if size == new else () for size, new, axes in pairs)
 
 
 def _of_scan(op: Op, wanted: dict[Value, Spec]) -> list[tuple[Value, Spec]]:

@@ -94,6 +94,7 @@ def test_quantized_products_take_half_the_time_where_a_chip_is_twice_as_fast():
     plan = plan_dry_run(resolve("fuji-1B-v3-fp8", selector="gpu-h100-8"))
     layers = 16 * (2048 * 64 * (32 + 8 + 8 + 32) + 3 * 2048 * 8192)
     batch, positions = plan.batch
+    assert plan.roofline is not None
     # In one product of each weight.
     seconds = 2 * layers * batch * positions / plan.num_devices / 989e12
     saved = plan.executed_flops / 989e12 - plan.roofline.seconds["compute"]

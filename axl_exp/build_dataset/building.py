@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import concurrent.futures
 import contextlib
@@ -14,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from axl_exp.build_dataset.duplicates import count_duplicates, note_hashes
 from axl_exp.build_dataset.encode import (
     Encoder,
     Example,
@@ -67,6 +69,15 @@ class Build:
         return self.path.with_name(f".{self.path.name}.unfinished")
 
 
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What a build came to."""
+
+    parts: list[Part]
+    num_duplicates: int
+    """Documents that have the text of an earlier one; they are kept."""
+
+
 @dataclasses.dataclass
 class Progress:
     """How far a build is."""
@@ -81,8 +92,8 @@ class Progress:
 
 def build(
     wanted: Build, *, on_progress: Callable[[Progress], None], say: Callable[[str], None]
-) -> list[Part]:
-    """Build the dataset, or go on with it, and return what every part came to.
+) -> Built:
+    """Build the dataset, or go on with it, and return what it came to.
 
     Raises:
         DataError: It is there already, another build of it is running or unfinished, a file is
@@ -105,6 +116,7 @@ def build(
             if not any(num_shards(part) for part in journal.parts):
                 shutil.rmtree(wanted.unfinished, ignore_errors=True)
                 raise DataError(_nothing_found(journal))
+            num_duplicates = count_duplicates(wanted.unfinished, len(journal.parts))
             finish(wanted.unfinished, wanted.path, wanted.name, wanted.recipe, journal)
     except BrokenProcessPool as error:
         raise DataError(
@@ -116,7 +128,7 @@ def build(
             f"Cannot write {wanted.unfinished}: {error.strerror or error}. With room for it, the "
             "same command goes on where this one ended."
         ) from error
-    return journal.parts
+    return Built(journal.parts, num_duplicates)
 
 
 def _header(wanted: Build) -> dict[str, Any]:
@@ -229,6 +241,7 @@ class _PartMaker:
 
     def _begin(self) -> None:
         self._writers.clear()
+        self._hashes = array.array("Q")
         self._part = Part(
             end=(0, 0),
             files={},
@@ -263,6 +276,7 @@ class _PartMaker:
         self._writers[made.split].write(made.content)
         part["num_text_bytes"] += made.num_text_bytes
         part["num_tokens"] += made.num_tokens
+        self._hashes.append(made.text_hash)
 
     def finish(self, *, end: tuple[int, int]) -> None:
         """Close the shards and note the part."""
@@ -270,6 +284,7 @@ class _PartMaker:
             split: writer.close() for split, writer in sorted(self._writers.items())
         }
         self._part.update(shards=shards, end=end)
+        note_hashes(self._wanted.unfinished, len(self._journal.parts), self._hashes)
         self._journal.add(self._part)
         self._begin()
 

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from axl_exp.build_dataset.building import Build, Progress, build
+from axl_exp.build_dataset.building import Build, Built, Progress, build
 from axl_exp.build_dataset.encode import Recipe
 from axl_exp.build_dataset.files import find_files
 from axl_exp.build_dataset.finish import SKIPPED_NAME, shards_of
-from axl_exp.build_dataset.journal import Part
 from axl_exp.data import (
     EMBEDDED_VOCABULARY,
     DataError,
@@ -53,11 +52,11 @@ def build_from_flags(flags: argparse.Namespace) -> int:
 
     try:
         with stop_on_signals() as stop, shown:
-            parts = build(wanted, on_progress=update, say=shown.say)
+            built = build(wanted, on_progress=update, say=shown.say)
     except (KeyboardInterrupt, SystemExit):
         shown.say("Stopped. The same command goes on from the last whole shard.")
         raise
-    outcome = _outcome(wanted, parts)
+    outcome = _outcome(wanted, built)
     if flags.json:
         print(json.dumps(outcome, indent=2))
         return 0
@@ -159,7 +158,8 @@ class _Shown:
         self.say(f"{share:.0%} of {format_bytes(self._total)} read: {text}")
 
 
-def _outcome(wanted: Build, parts: list[Part]) -> dict[str, Any]:
+def _outcome(wanted: Build, built: Built) -> dict[str, Any]:
+    parts = built.parts
     skipped: dict[str, int] = {}
     for part in parts:
         for reason, count in part["skipped"].items():
@@ -174,6 +174,7 @@ def _outcome(wanted: Build, parts: list[Part]) -> dict[str, Any]:
         "num_shards": {split: len(found) for split, found in splits.items()},
         "num_text_bytes": sum(part["num_text_bytes"] for part in parts),
         "num_tokens": num_tokens if wanted.recipe.vocabulary else None,
+        "num_duplicates": built.num_duplicates,
         "skipped": dict(sorted(skipped.items(), key=lambda item: -item[1])),
     }
 
@@ -195,6 +196,10 @@ def _facts(outcome: dict[str, Any], seconds: float, new_bytes: int) -> list[tupl
     skipped = [f"{count:,} {reason}" for reason, count in outcome["skipped"].items()]
     total = f"{sum(outcome['skipped'].values()):,} of {outcome['num_records']:,} records"
     facts.append(("skipped", f"{total}: {', '.join(skipped)}" if skipped else "nothing"))
+    if outcome["num_duplicates"]:
+        share = outcome["num_duplicates"] / sum(outcome["num_documents"].values())
+        told = f"{outcome['num_duplicates']:,} documents ({share:.1%}) have the text of an earlier"
+        facts.append(("duplicates", f"{told} one; kept"))
     speed = f"{format_bytes(new_bytes / max(seconds, 1e-9))} of text/s"
     facts.append(("time", f"{format_seconds(seconds)}, {speed}"))
     return facts

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
+from axl_exp.build_dataset.duplicates import text_hash
 from axl_exp.build_dataset.files import Record
 from axl_exp.data import Vocabulary
 
@@ -52,6 +53,7 @@ class Example(NamedTuple):
 
     num_text_bytes: int
     num_tokens: int
+    text_hash: int
 
 
 class Skipped(NamedTuple):
@@ -127,7 +129,7 @@ class Encoder:
             example = {"tokens": np.array(ids, self._dtype), "num_bytes": len(content)}
         serialized = self._features.serialize_example(example)
         split = split_of(content, validation_share=self._recipe.validation_share)
-        return Example(split, serialized, len(content), len(ids or ()))
+        return Example(split, serialized, len(content), len(ids or ()), text_hash(content))
 
 
 def split_of(content: bytes, *, validation_share: float) -> str:

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from axl_exp.build_dataset import shards
 from axl_exp.build_dataset.building import build
-from axl_exp.build_dataset.files import InputFile
+from axl_exp.build_dataset.files import InputFile, find_files
 from axl_exp.data import (
     EMBEDDED_VOCABULARY,
     DataError,
@@ -57,7 +57,7 @@ def test_shards_are_named_and_counted_as_tfds_does(built):
 
 
 def test_what_is_skipped_is_counted_by_reason_with_examples(inputs, tmp_path):
-    parts = run_build(wanted_build(inputs, tmp_path))
+    parts = run_build(wanted_build(inputs, tmp_path)).parts
     skipped = sum((collections.Counter(part["skipped"]) for part in parts), collections.Counter())
     expected = collections.Counter(reason for _, reason in BAD_LINES)
     assert skipped == expected + collections.Counter(["missing field", "empty"])  # In the parquet.
@@ -68,6 +68,20 @@ def test_what_is_skipped_is_counted_by_reason_with_examples(inputs, tmp_path):
     bad = next(each for each in shown if each["reason"] == "not JSON")
     assert bad["file"].endswith("a.jsonl.zst")
     assert bad["beginning"] == '{"text": "unfinished'
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_documents_that_were_there_before_are_counted_over_parts_and_workers(
+    inputs, tmp_path, num_processes
+):
+    again = tmp_path / "again.jsonl"
+    repeated = [*TEXTS[::7], *TEXTS[:5], TEXTS[0] + " "]  # Another blank is another text.
+    again.write_text("".join(json.dumps({"text": text}) + "\n" for text in repeated))
+    files = [*find_files([str(inputs / "*.*")]), InputFile(str(again))]
+    made = run_build(wanted_build(inputs, tmp_path, files=files, num_processes=num_processes))
+    texts = [*TEXTS, *repeated]
+    assert len(made.parts) > 3
+    assert made.num_duplicates == len(texts) - len(set(texts)) == len(repeated) - 1
 
 
 def test_the_split_of_a_document_follows_from_its_text_alone(inputs, built, tmp_path):

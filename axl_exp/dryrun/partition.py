@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from axl_exp.dryrun.facts import Spec
 from axl_exp.dryrun.layout import Mesh, Move, merge, reshaped, used_axes, whole, without
-from axl_exp.dryrun.program import Op, Value
+from axl_exp.dryrun.program import Op, Program, Value
 
 Rule = Callable[[Op, Sequence[Spec], Spec | None, Mesh], tuple[list[Spec], list[Move]]]
 
@@ -36,6 +36,18 @@ def partition(
         mesh: The mesh.
     """
     return _RULES.get(op.name, _elementwise)(op, specs, wanted, mesh)
+
+
+def without_idle(program: Program, mesh: Mesh) -> Program:
+    """Return `program` with communication among a single device as what it is: nothing."""
+    ops: list[Op] = []
+    for op in program.ops:
+        if op.name in COLLECTIVES and not _axes_of(op, mesh):
+            pairs = zip(op.inputs, op.outputs, strict=True)
+            ops += [Op("copy", {}, (value,), (same,), op.where) for value, same in pairs]
+        else:
+            ops.append(op)
+    return Program(program.inputs, tuple(ops), program.outputs)
 
 
 def gathered(value: Value, spec: Spec, axes: set[str], mesh: Mesh) -> Move:
@@ -286,10 +298,15 @@ def _scatter(op: Op, specs, wanted, mesh):
     return [spec], moves
 
 
-def _collective(op: Op, specs, wanted, mesh):
+def _axes_of(op: Op, mesh: Mesh) -> tuple[str, ...]:
+    """The mesh axes of more than one device that an explicit communication is over."""
     axes = op.params["axes"] if "axes" in op.params else op.params["axis_name"]
     axes = (axes,) if isinstance(axes, str) else tuple(axes)
-    axes = tuple(axis for axis in axes if mesh.factor((axis,)) > 1)
+    return tuple(axis for axis in axes if mesh.factor((axis,)) > 1)
+
+
+def _collective(op: Op, specs, wanted, mesh):
+    axes = _axes_of(op, mesh)
     moves = []
     for value, out in zip(op.inputs, op.outputs, strict=True):
         if axes:

@@ -11,7 +11,7 @@ from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
 from axl_exp.dryrun.kernels import kernel_flops
 from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
 from axl_exp.dryrun.order import in_compiled_order
-from axl_exp.dryrun.partition import COLLECTIVES, partition
+from axl_exp.dryrun.partition import COLLECTIVES, partition, without_idle
 from axl_exp.dryrun.program import Op, Program, Value
 from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.wanted import wanted_specs
@@ -80,7 +80,7 @@ def walk(
         reused: Outputs that are written where an input was, so that they need no memory.
         rows: What lies as a kernel wants it; None finds out.
     """
-    program = in_compiled_order(program)
+    program = without_idle(in_compiled_order(program), mesh)
     if rows is None:
         rows = kernel_rows(program)
     return _Walker(program, inputs, wanted, mesh, made, reused, rows).result()
@@ -283,6 +283,7 @@ class _Walker:
         best: tuple[int, list[Buffer]] = (0, [])
         total = 0
         last_gather = self._last_gathers()
+        free = self._written_where_returned(fusion)
 
         def birth(value: Value, buffer: Buffer, until: int) -> int:
             alive[value, buffer.is_moved] = buffer
@@ -298,7 +299,7 @@ class _Walker:
             inner = self.bodies[op][0] if op in self.bodies else None
             over = self._written_over(op, fusion, last, i, alive)
             for value in op.outputs:
-                if value not in fusion.has_memory or value.on_host or value in self.free:
+                if value not in fusion.has_memory or value.on_host or value in free:
                     continue
                 if value in over:
                     total -= alive.pop((over[value], False)).num_bytes
@@ -327,6 +328,11 @@ class _Walker:
                 if each.name == "device_put" and old.on_host != new.on_host:
                     num_bytes = self.mesh.local_bytes(new, specs[new], in_rows=new in self.rows)
                     yield Buffer(each, new, num_bytes, True)
+
+    def _written_where_returned(self, fusion: Fusion) -> set[Value]:
+        """Outputs that have a place, and what they only show in another way."""
+        shown = {(root, value) for value in self.free for root in fusion.roots.get(value, ())}
+        return {root for root, value in shown if self.bytes_of(root) == self.bytes_of(value)}
 
     def _last_gathers(self) -> dict[Value, int]:
         return {

@@ -69,3 +69,26 @@ def test_heads_that_a_program_per_device_takes_split_are_made_split_however_they
         ("all-gather", ("model",), vectors),
         ("reduce-scatter", ("model",), vectors),
     ]
+
+
+def test_what_a_program_per_device_returns_is_held_once_and_communication_with_nobody_is_nothing():
+    """A head hands on the table that it gathered, for the backward pass."""
+    alone = Mesh({"fsdp": 8, "model": 1})
+    mesh = AbstractMesh((8, 1), ("fsdp", "model"), axis_types=(AxisType.Auto,) * 2)
+
+    def head(x, table):
+        table = jax.lax.all_gather(table, "fsdp", axis=0, tiled=True)
+        table = jax.lax.all_to_all(table, "model", 0, 1, tiled=True)
+        return x @ table.T, table
+
+    rows = PartitionSpec("fsdp")
+    per_device = jax.shard_map(
+        head, mesh=mesh, in_specs=(rows, rows), out_specs=(rows, rows), check_vma=False
+    )
+    args = jnp.zeros((ROWS, DIM)), jnp.zeros((HIDDEN, DIM))
+    specs = [(("fsdp",), ())] * 2
+    program = read_program(jax.make_jaxpr(per_device)(*args))
+    found = walk(program, specs, wanted=[None, None], mesh=alone)
+    table = HIDDEN * DIM * BYTES
+    assert moved(found) == [("all-gather", ("fsdp",), table)]
+    assert found.peak_bytes == table + ROWS // 8 * HIDDEN * BYTES

@@ -11,23 +11,16 @@ from axl_exp.dryrun.compiled.compile import compile_dry_run
 from tools.measured import memory
 from tools.measured.memory import Point, recorded_points
 
-# Of a program of some MiB libtpu leaves much in a core's own memory (VMEM, up to 128 MiB), where a
-# plan counts all of it in the device's.
-_VMEM_BYTES = 128 * 2**20
-POINTS = [
-    point
-    for point in recorded_points()
-    if point.selector.startswith("gpu") or point.compiled_bytes > _VMEM_BYTES
-]
-
+POINTS = recorded_points()
 
 # Where a plan is known to be off, and why.
 _OFF = {
     # 0.56: libtpu holds the stack of the layers' inputs twice where products go to the host, and
     # gathers the weights of a layer ahead.
     ("fuji-7B-v2", "tpu-v5e-256"): "the plan of an offloading step is too low",
-    # 1.16 of 22 MiB.
-    ("core-dropout", "gpu-h100-8"): "the plan of a program of some MiB is too high",
+    # 1.61: libtpu leaves 20 of 28 MiB of temporaries in a core's own memory (VMEM), but not the
+    # largest, of 4 MiB; a plan counts all in the device's.
+    ("core-windows", "tpu-v6e-4"): "the plan of a program of some MiB is too high",
 }
 
 

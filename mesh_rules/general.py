@@ -77,7 +77,7 @@ def general_rules(
         ):
             if some and fit.smallest_slices == 1:
                 yield MeshRule(
-                    selector=f"{hardware}-({'|'.join(map(str, some))})",
+                    selector=f"{hardware}-{_any_of(some)}",
                     configs=fit.configs,
                     modifiers=(SetMeshShape(shape), *_memory(fit), *others),
                     golden_selectors=first if reviewed and some is whole else (),
@@ -85,7 +85,7 @@ def general_rules(
                 )
         if slices and fit.largest is None:
             yield MeshRule(
-                selector=f"{hardware}-{numbers[-1]}-({'|'.join(map(str, slices))})",
+                selector=f"{hardware}-{numbers[-1]}-{_any_of(slices)}",
                 configs=fit.configs,
                 modifiers=(
                     SetMeshShape(_several_slices(fit, numbers[-1] // cores)),
@@ -109,6 +109,11 @@ def general_rules(
                 golden_selectors=(),
                 smallest=_smallest(hardware, least),
             )
+
+
+def _any_of(numbers: Sequence[int]) -> str:
+    alternatives = "|".join(map(str, numbers))
+    return f"({alternatives})" if len(numbers) > 1 else alternatives
 
 
 def _smallest(hardware: str, fit: Fit) -> str:

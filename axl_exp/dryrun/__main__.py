@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axl_exp.cli import CommandParser, run_command, split_overrides
+from axl_exp.cli import CommandParser, did_you_mean, run_command, split_overrides
 
 if TYPE_CHECKING:
     from axl_exp.config import Override
@@ -29,6 +29,8 @@ Any field of the config is set by --config.<path>=<value>.
 
 exit codes: 0 it fits, 1 it (or one row of --all) does not, 2 usage, or it cannot be laid out
 """
+
+_COMMANDS = ("search", "diff")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     # Whatever this machine has is left alone, and nobody looks for it.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    if argv and not argv[0].startswith("-") and argv[0] not in _COMMANDS:
+        make_parser().error(
+            f"no command is called {argv[0]!r}.{did_you_mean(argv[0], _COMMANDS)}"
+        )
     if argv and argv[0] == "search":
         from axl_exp.dryrun.search.__main__ import main as search_main
 
@@ -78,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dry_run(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
     from axl_exp.config import Override
+    from axl_exp.run.files import check_writable
 
+    if flags.html is not None:
+        check_writable(flags.html)  # Before what takes minutes, not after it.
     changes = [Override(path, text) for path, text in overrides]
     return _sweep(flags, changes) if flags.all else _single(flags, changes)
 
@@ -87,8 +96,13 @@ def _single(flags: argparse.Namespace, changes: list[Override]) -> int:
     from axl_exp.dryrun.dry_run import dry_run
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.dryrun.show import sections_of
+    from axl_exp.dryrun.sweep import is_pattern
+    from axl_exp.errors import UserError
     from axl_exp.resolve import resolve
 
+    for flag in ("config", "mesh"):
+        if is_pattern(getattr(flags, flag)):
+            raise UserError(f"--{flag}={getattr(flags, flag)} is a pattern: add --all.")
     resolved = resolve(flags.config, selector=flags.mesh, overrides=changes, module=flags.module)
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -128,14 +142,16 @@ def _tell(flags: argparse.Namespace, told: Any, sections: list[Section], *, titl
     from axl_exp.report.terminal import make_console
     from axl_exp.run.files import write_text
 
-    if flags.html is not None:
-        write_text(flags.html, as_html(sections, title=title))
-    if flags.json:
-        print(json.dumps(told, indent=2))
-    elif flags.md:
-        print(as_markdown(sections), end="")
-    else:
-        print_sections(sections, make_console())
+    try:
+        if flags.html is not None:
+            write_text(flags.html, as_html(sections, title=title))
+    finally:  # What was found is told, even where the page cannot be written.
+        if flags.json:
+            print(json.dumps(told, indent=2))
+        elif flags.md:
+            print(as_markdown(sections), end="")
+        else:
+            print_sections(sections, make_console())
 
 
 if __name__ == "__main__":

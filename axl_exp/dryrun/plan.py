@@ -58,7 +58,7 @@ def plan_dry_run(resolved: Resolved) -> PlanFacts:
         accumulation_steps=cfg.accumulation_steps,
         params=tuple(_param_layouts(traced, mesh)),
         memory=_memory(traced, found, mesh, resolved),
-        largest=_largest(found.peak),
+        largest=_largest(found.peak, _param_shapes(traced)),
         collectives=collectives,
         model_flops=model_flops,
         executed_flops=executed_flops,
@@ -107,7 +107,7 @@ def _memory(traced: TracedStep, found: Walk, mesh: Mesh, resolved: Resolved) -> 
     opt_state = [leaf for leaf in jax.tree.leaves(traced.state.opt_state) if not _on_host(leaf)]
     on_host = [leaf for leaf in jax.tree.leaves(traced.state.opt_state) if _on_host(leaf)]
     opt_state_bytes = sum(map(_leaf_bytes, opt_state))
-    shapes = {leaf.shape for leaf in jax.tree.leaves(traced.state.params)}
+    shapes = _param_shapes(traced)
     gradients_bytes = sum(b.num_bytes for b in found.peak if _is_gradient(b, shapes))
     activations_bytes = sum(
         b.num_bytes for b in found.peak if _is_kept(b) and not _is_gradient(b, shapes)
@@ -125,6 +125,10 @@ def _memory(traced: TracedStep, found: Walk, mesh: Mesh, resolved: Resolved) -> 
     )
 
 
+def _param_shapes(traced: TracedStep) -> set[tuple[int, ...]]:
+    return {leaf.shape for leaf in jax.tree.leaves(traced.state.params)}
+
+
 def _is_gradient(buffer: Buffer, shapes: set[tuple[int, ...]]) -> bool:
     return (
         buffer.op is not None
@@ -138,21 +142,34 @@ def _is_kept(buffer: Buffer) -> bool:
     return buffer.op is not None and buffer.op.name == "scan" and "transpose" not in buffer.op.where
 
 
-def _largest(peak: Sequence[Buffer]) -> tuple[tuple[str, int], ...]:
+def _largest(
+    peak: Sequence[Buffer], param_shapes: set[tuple[int, ...]]
+) -> tuple[tuple[str, int], ...]:
     by_size = sorted(peak, key=lambda buffer: -buffer.num_bytes)[:_NUM_LARGEST]
-    return tuple((_describe(buffer), buffer.num_bytes) for buffer in by_size)
+    return tuple((_describe(buffer, param_shapes), buffer.num_bytes) for buffer in by_size)
 
 
-def _describe(buffer: Buffer) -> str:
+def _describe(buffer: Buffer, param_shapes: set[tuple[int, ...]]) -> str:
     """What a buffer is: its dtype and shape on the whole mesh, and what made it."""
     shape = ", ".join(map(str, buffer.value.shape))
+    where = buffer.op.where if buffer.op is not None else ""
     made_by = "" if buffer.op is None else buffer.op.name
     if buffer.is_moved:
         made_by = f"gathered for {made_by}"
+    elif _is_gradient(buffer, param_shapes):
+        made_by = "gradient"
     elif _is_kept(buffer):
-        made_by = "kept for the backward pass"
-    where = buffer.op.where if buffer.op is not None else ""
-    return f"{buffer.value.dtype}[{shape}] {made_by}" + (f", {where}" if where else "")
+        made_by, where = "kept for the backward pass", ""
+    told = ", ".join(word for word in (made_by, *_phase(where)) if word)
+    return f"{buffer.value.dtype}[{shape}] {told}"
+
+
+def _phase(where: str) -> list[str]:
+    """The names on JAX's stack, and the pass that they stand in: `bsd,dh->bsh`, `backward`."""
+    again, back = "rematted_computation", "transpose("
+    phase = "computed again" if again in where else "backward" if back in where else "forward"
+    names = [name for name in where.split("/") if "jvp(" not in name and name != again]
+    return [*names, phase] if where else []
 
 
 def _leaf_bytes(leaf: Any) -> int:

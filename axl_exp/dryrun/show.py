@@ -67,7 +67,8 @@ def _facts(run: DryRun) -> Iterator[tuple[str, str]]:
     plan = run.plan
     rows, positions = plan.batch
     here = plan.batch_per_device
-    yield "mesh", f"{plan.mesh}: {plan.num_devices:,} devices"
+    more = f": {plan.num_devices:,} devices" if plan.num_devices > 1 else ""
+    yield "mesh", plan.mesh + more
     yield "batch", f"{rows:,} x {positions:,} tokens, {here[0]:,} x {here[1]:,} per device"
     if plan.accumulation_steps > 1:
         yield "accumulation", f"in {plan.accumulation_steps} parts"
@@ -122,7 +123,7 @@ def _memory_section(plan: PlanFacts) -> Section:
     if memory.host_bytes:
         rows.append(("in the memory of the host", _of_host(memory, memory.host_bytes)))
     rows += [(f"  {what}", format_bytes(size)) for what, size in plan.largest]
-    headers = ("memory at its fullest, and the largest arrays there", "per device")
+    headers = ("memory at its fullest; arrays by their whole shapes", "per device")
     return Section("", headers, rows, right=(1,))
 
 
@@ -164,18 +165,30 @@ def section_of_rows(rows: Sequence[Row]) -> Section:
     told = [f"{counts['fits']} of {len(rows)} fit"]
     told += [f"{counts['does not fit']} do not"] if counts["does not fit"] else []
     told += [f"{counts['error']} cannot be laid out"] if counts["error"] else []
+    by_config: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows:
+        by_config.setdefault(row.config, []).append(_sweep_cells(row))
+    after = ", ".join(told) + ". Bytes are per device; no step is shorter than its time here."
     return Section(
         headers=_SWEEP_HEADERS,
-        rows=[_sweep_cells(row) for row in rows],
+        rows=[cells for of_config in by_config.values() for cells in of_config],
         right=(3, 4, 5, 6),
-        after=", ".join(told) + ". Bytes are per device; no step is shorter than its time here.",
+        after=after,
+        narrow=[
+            *(
+                Section(name, _SWEEP_HEADERS[1:], [cells[1:] for cells in rows], (2, 3, 4, 5))
+                for name, rows in by_config.items()
+            ),
+            Section(after=after),
+        ],
     )
 
 
 def _sweep_cells(row: Row) -> tuple[str, ...]:
     """The texts of one row; what is not known is empty."""
     if row.run is None:
-        return (row.config, row.selector, row.verdict, "", "", "", "", row.error)
+        told = f"the smallest that does: {row.smallest}" if row.smallest else row.error
+        return (row.config, row.selector, row.verdict, "", "", "", "", told)
     if row.run.compiled is not None:
         return (row.config, row.selector, row.verdict, *compiled_cells(row.run.compiled))
     memory, roofline = row.run.plan.memory, row.run.plan.roofline

@@ -13,8 +13,8 @@ from axl_exp.config import Override
 from axl_exp.dryrun.dry_run import DryRun, Level, dry_run
 from axl_exp.dryrun.workers import map_in_processes
 from axl_exp.errors import UserError
-from axl_exp.mesh import MeshRule, select_rule
-from axl_exp.registry import list_configs, load_mesh_rules
+from axl_exp.mesh import MeshRule, TooSmallError, parse_selector, select_rule
+from axl_exp.registry import list_configs, load_config, load_mesh_rules
 from axl_exp.resolve import resolve
 
 
@@ -30,18 +30,21 @@ class Row:
     selector: str
     run: DryRun | None
     error: str = ""
+    smallest: str = ""
+    """Where the error is that nothing makes the config fit: the smallest hardware that does."""
 
     @property
     def verdict(self) -> str:
         """`fits`, `does not fit` or `error`."""
         if self.run is None:
-            return "error"
+            return "does not fit" if self.smallest else "error"
         return "fits" if self.run.fits else "does not fit"
 
     def to_json(self) -> dict[str, Any]:
         """Return this as plain JSON values."""
         if self.run is None:
-            return {"config": self.config, "selector": self.selector, "error": self.error}
+            pair = {"config": self.config, "selector": self.selector}
+            return {**pair, "fits": False, "error": self.error}
         return self.run.to_json()
 
 
@@ -57,6 +60,11 @@ def swept_selectors(rules: Sequence[MeshRule], *, config: str) -> list[str]:
     )
 
 
+def is_pattern(text: str) -> bool:
+    """Return whether a name of a sweep is a glob."""
+    return bool(set(text) & set("*?["))
+
+
 def find_pairs(
     *, config: str | None, mesh: str | None, module: str | None
 ) -> list[tuple[str, str]]:
@@ -66,12 +74,18 @@ def find_pairs(
 
     Raises:
         NothingToSweepError: There is none.
+        UnknownConfigError: A name that is taken as it is names no config.
+        UnknownHardwareError: A selector that is taken as it is names no hardware.
     """
     rules = load_mesh_rules(module=module)
-    configs = [n for n in list_configs(module=module) if fnmatch.fnmatch(n, config or "*")]
+    if config and not is_pattern(config):
+        configs = [load_config(config, module=module).name]
+    else:
+        configs = [n for n in list_configs(module=module) if fnmatch.fnmatch(n, config or "*")]
     if not configs:
         raise NothingToSweepError(f"No config matches --config={config}.")
-    if mesh and not set(mesh) & set("*?["):
+    if mesh and not is_pattern(mesh):
+        parse_selector(mesh)  # One word for all rows.
         return [(name, mesh) for name in configs]
     pairs = [
         (name, selector)
@@ -124,5 +138,7 @@ def _row(
     try:
         resolved = resolve(name, selector=selector, overrides=overrides, module=module)
         return Row(name, selector, dry_run(resolved, level=level, progress=progress))
+    except TooSmallError as error:
+        return Row(name, selector, None, str(error), error.smallest)
     except UserError as error:
         return Row(name, selector, None, str(error))

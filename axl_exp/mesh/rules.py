@@ -25,7 +25,15 @@ class BadMeshRuleError(UserError):
 
 
 class TooSmallError(UserError):
-    """A config that no setting makes fit on the hardware."""
+    """A config that no setting makes fit on the hardware.
+
+    Attributes:
+        smallest: The hardware on which it does, as the rule has it.
+    """
+
+    def __init__(self, message: str, *, smallest: str):
+        super().__init__(message)
+        self.smallest = smallest
 
 
 class MeshModifier(Protocol):
@@ -105,10 +113,13 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
             if rule.smallest:
                 raise TooSmallError(
                     f"{config} does not fit on {selector} at any setting; the smallest that does: "
-                    f"{rule.smallest} ({rule.defined_at})."
+                    f"{rule.smallest} ({rule.defined_at}).",
+                    smallest=rule.smallest,
                 )
             return rule
-    of_config = [r.selector for r in rules if re.fullmatch(r.configs, config)]
+    of_config = [
+        r.selector for r in rules if re.fullmatch(r.configs, config) and not r.smallest
+    ]
     hardware = re.sub(r"-\d.*", "", selector)
     # Those of this hardware say what is missing; of another, all say what there is.
     of_hardware = [s for s in of_config if s.startswith(hardware)]

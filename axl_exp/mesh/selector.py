@@ -80,6 +80,8 @@ def _find_anywhere(name: str) -> Chip | None:
 
 def _not_known(text: str, name: str, platform: str | None) -> str:
     """Say what is wrong with a selector, with those that may be meant."""
+    if name == "auto":
+        return "'auto' is for a launch, which looks for devices: name the hardware, as tpu-v5e-256."
     names = {known: chip for chip in CHIPS for known in chip.names}
     wrong = f"{text!r} is no hardware selector: write {_FORM}"
     rest = re.sub("^(tpu|gpu|cpu)-?", "", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,6 +36,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         _write_whole(path, data)
     except OSError as error:
         raise RunFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise what `write_text` would: known before the work whose result is to be written.
+
+    Raises:
+        RunFileError: `path` is a folder, or its folder is missing or takes no files.
+    """
+    if path.is_dir():
+        problem = errno.EISDIR
+    elif not path.parent.exists():
+        problem = errno.ENOENT
+    elif not path.parent.is_dir():
+        problem = errno.ENOTDIR
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        problem = errno.EACCES
+    else:
+        return
+    raise RunFileError(f"cannot write {path}: {os.strerror(problem)}")
 
 
 def _write_whole(path: Path, data: bytes) -> None:

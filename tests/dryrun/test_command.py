@@ -35,6 +35,34 @@ _MISTAKES = {
         "No mesh rule for fuji-tiny on tpu-v5e-256. Tried: tpu-v5e-[148]. Choose one of these with "
         "--mesh, or add a rule to mesh_rules/ or to your --module.",
     ),
+    # What is too small was tried too, but is nothing to choose.
+    "no rule, and some that do not fit": (
+        ["--config=fuji-405B-v3", "--mesh=tpu-v6e-256-3"],
+        "No mesh rule for fuji-405B-v3 on tpu-v6e-256-3. Tried: tpu-v6e-256-(2|4|8), "
+        "tpu-v6e-[148]. Choose one of these with --mesh, or add a rule to mesh_rules/ or to your "
+        "--module.",
+    ),
+    "whatever is here": (
+        [_7B, "--mesh=auto"],
+        "'auto' is for a launch, which looks for devices: name the hardware, as tpu-v5e-256.",
+    ),
+    "a pattern without --all": (
+        ["--config=fuji-7B-*", "--mesh=tpu-v5e-256"],
+        "--config=fuji-7B-* is a pattern: add --all.",
+    ),
+    "a page in a folder that is not there": (
+        [_7B, "--mesh=tpu-v5e-256", "--html=/no/such/page.html"],
+        "cannot write /no/such/page.html: No such file or directory",
+    ),
+    "a sweep of unknown hardware": (
+        ["--all", "--config=fuji-*", "--mesh=tpu-v5e-24"],
+        "tpu-v5e-24: no slice of v5e has 24 chips. "
+        "Would do: tpu-v5e-4, tpu-v5e-8, tpu-v5e-16, tpu-v5e-32.",
+    ),
+    "a sweep of an unknown config": (
+        ["--all", "--config=fuji-7C"],
+        "No config is called 'fuji-7C'. Did you mean fuji-7B, fuji-70B, fuji-8B?",
+    ),
     "axes that do not multiply": (
         [_7B, "--mesh=tpu-v5e-256", "--config.mesh_shape.fsdp=3"],
         "mesh_shape fsdp=3: fsdp=3 is not the number of devices, 256. Would do: fsdp=256.",
@@ -79,6 +107,24 @@ def test_a_mistake_is_one_line_that_names_the_fix(capsys, case):
     assert run(capsys, *words) == (2, "", f"error: {text}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["serch"], "no command is called 'serch'. Did you mean search?"),
+        ([_7B], "--config and --mesh are needed, or --all."),
+        ([_7B, "--mesh=tpu-v5e-256", "--levle=plan"], "unknown flag --levle. Did you mean --level"),
+        ([_7B, "--all", "--json", "--md"], "--json and --md exclude each other."),
+    ],
+)
+def test_a_mistyped_word_is_told_before_anything_is_done(capsys, words, told):
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    captured = capsys.readouterr()
+    assert (exit_.value.code, captured.out) == (2, "")
+    assert captured.err.startswith(f"error: {told}")
+    assert captured.err.count("\n") == 1
+
+
 def test_what_does_not_fit_is_said_and_exits_with_1(capsys):
     code, out, _ = run(
         capsys,
@@ -106,7 +152,21 @@ def test_a_sweep_goes_on_after_an_error_and_is_the_same_table_everywhere(capsys,
     assert code == 0
     assert "| honeycrisp-85M | tpu-v5e-1 | fits |" in out
     assert "<td>honeycrisp-85M</td><td>tpu-v5e-1</td><td>fits</td>" in page.read_text()
-    words = ["--all", "--config=fuji-*7B-v2*", "--mesh=tpu-v5e-8"]
+
+
+def test_what_fits_at_no_setting_does_not_fit_in_a_sweep_and_names_what_does(capsys, monkeypatch):
+    words = ["--all", "--config=fuji-*7B-v2-f*", "--mesh=tpu-v5e-8"]
     code, out, _ = run(capsys, *words, "--json")
     assert code == 1
-    assert all("smallest that does: tpu-v5e-16" in row["error"] for row in json.loads(out))
+    for row in json.loads(out):
+        assert row["fits"] is False
+        assert "smallest that does: tpu-v5e-16" in row["error"]
+    _, out, _ = run(capsys, *words)
+    assert "fuji-7B-v2-flash  tpu-v5e-8  does not fit" in out
+    assert "the smallest that does: tpu-v5e-16" in out
+    assert "0 of 2 fit, 2 do not." in out
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(capsys, *words)
+    assert out.splitlines()[0] == "fuji-7B-v2-flash"
+    assert out.splitlines()[2].startswith("tpu-v5e-8  does not fit")
+    assert max(map(len, out.splitlines())) <= 80

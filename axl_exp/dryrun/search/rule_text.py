@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from axl_exp.mesh import (
@@ -45,9 +46,20 @@ def _modifier(modifier: Any) -> list[str]:
     if isinstance(modifier, SetMeshShape):
         return _set_mesh(modifier.shape)
     if isinstance(modifier, SetFields):
-        fields = [f"        {_quoted(p)}: {_value(v)}," for p, v in modifier.values.items()]
-        return ["SetFields(", "    {", *fields, "    }", "),"]
+        fields = [f"    {line}" for line in _mapping(modifier.values)]
+        return ["SetFields(", *fields, "),"]
     return [f"{modifier!r},"]
+
+
+def _mapping(values: Mapping[str, Any]) -> list[str]:
+    """One line per field, those of a mapping within it too."""
+    lines = ["{"]
+    for key, value in values.items():
+        inner = _mapping(value) if isinstance(value, Mapping) else [_value(value)]
+        inner[0] = f"{_quoted(key)}: {inner[0]}"
+        inner[-1] += ","
+        lines += [f"    {line}" for line in inner]
+    return [*lines, "}"]
 
 
 def _set_mesh(shape: Any) -> list[str]:

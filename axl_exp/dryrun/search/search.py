@@ -130,7 +130,8 @@ def search(
         progress: Told where the compiler is.
 
     Raises:
-        UserError: The config or hardware is not there, or there is nothing to search.
+        UserError: The config or hardware is not there, there is nothing to search, or nothing
+            that was found can be compiled.
     """
     _check(question)
     today, why_not_today = _today(question)
@@ -158,6 +159,8 @@ def search(
     if level == "compile":
         start(len(found) + 1)
         found = [_compiled(planner, each, say, advance, progress) for each in found]
+        if found and all(each.error for each in found):
+            raise SearchError(found[0].error)  # There is no compiler, most likely.
         found.sort(key=lambda each: (not each.fits, each.step_seconds))
         by_rule = by_rule and _compiled(planner, by_rule, say, advance, progress)
     return Answer(

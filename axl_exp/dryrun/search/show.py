@@ -37,6 +37,8 @@ def gain(answer: Answer) -> str:
         return f"Today there is no rule that does: {answer.why_not_today}"
     if today.settings == best.settings:
         return f"Today's rule is the best of them, {by}."
+    if today.error:
+        return f"Today's rule cannot be compiled: {today.error}"
     if not today.fits:
         return f"Today's rule does not fit, {by}; the best takes {_seconds(best)} a step."
     change = best.step_seconds / today.step_seconds - 1
@@ -58,9 +60,13 @@ def paste_text(answer: Answer) -> str:
 
 
 def where_to_paste(answer: Answer) -> str:
-    """Return one line: the file, and the rule that it is chosen before."""
+    """Return the file, the rule that it is chosen before, and what to do then."""
     today = f" (today: {answer.today.rule.defined_at})" if answer.today else ""
-    return f"To be the first of RULES in {file_of(parse_selector(answer.selector))}{today}:"
+    file = file_of(parse_selector(answer.selector))
+    return (
+        f"To be the first of RULES in {file}{today}, with what it names from axl_exp.mesh;\n"
+        "then `python -m axl_exp.golden update`:"
+    )
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

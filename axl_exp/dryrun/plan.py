@@ -160,16 +160,20 @@ def _describe(buffer: Buffer, param_shapes: set[tuple[int, ...]]) -> str:
         made_by = "gradient"
     elif _is_kept(buffer):
         made_by, where = "kept for the backward pass", ""
-    told = ", ".join(word for word in (made_by, *_phase(where)) if word)
+    told = ", ".join(word for word in (made_by, *_names_and_pass(where)) if word)
     return f"{buffer.value.dtype}[{shape}] {told}"
 
 
-def _phase(where: str) -> list[str]:
-    """The names on JAX's stack, and the pass that they stand in: `bsd,dh->bsh`, `backward`."""
-    again, back = "rematted_computation", "transpose("
-    phase = "computed again" if again in where else "backward" if back in where else "forward"
-    names = [name for name in where.split("/") if "jvp(" not in name and name != again]
-    return [*names, phase] if where else []
+_PASSES = {
+    "rematted_computation": "computed again",
+    "transpose(jvp())": "backward",
+    "jvp()": "forward",
+}
+
+
+def _names_and_pass(where: str) -> list[str]:
+    """The names on JAX's stack, its passes by their usual names: `bsd,dh->bsh`, `backward`."""
+    return [_PASSES.get(name, name) for name in where.split("/")]
 
 
 def _leaf_bytes(leaf: Any) -> int:

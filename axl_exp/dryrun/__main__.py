@@ -61,9 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Whatever this machine has is left alone, and nobody looks for it.
     os.environ["JAX_PLATFORMS"] = "cpu"
     if argv and not argv[0].startswith("-") and argv[0] not in _COMMANDS:
-        make_parser().error(
-            f"no command is called {argv[0]!r}.{did_you_mean(argv[0], _COMMANDS)}"
-        )
+        make_parser().error(f"no command is called {argv[0]!r}.{did_you_mean(argv[0], _COMMANDS)}")
     if argv and argv[0] == "search":
         from axl_exp.dryrun.search.__main__ import main as search_main
 

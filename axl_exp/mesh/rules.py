@@ -117,9 +117,7 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
                     smallest=rule.smallest,
                 )
             return rule
-    of_config = [
-        r.selector for r in rules if re.fullmatch(r.configs, config) and not r.smallest
-    ]
+    of_config = [r.selector for r in rules if re.fullmatch(r.configs, config) and not r.smallest]
     hardware = re.sub(r"-\d.*", "", selector)
     # Those of this hardware say what is missing; of another, all say what there is.
     of_hardware = [s for s in of_config if s.startswith(hardware)]

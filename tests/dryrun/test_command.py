@@ -161,6 +161,7 @@ def test_what_fits_at_no_setting_does_not_fit_in_a_sweep_and_names_what_does(cap
     for row in json.loads(out):
         assert row["fits"] is False
         assert "smallest that does: tpu-v5e-16" in row["error"]
+    monkeypatch.delenv("COLUMNS", raising=False)
     _, out, _ = run(capsys, *words)
     assert "fuji-7B-v2-flash  tpu-v5e-8  does not fit" in out
     assert "the smallest that does: tpu-v5e-16" in out

@@ -8,6 +8,7 @@ from typing import Any
 
 from axl_exp.dryrun.program import Program
 from axl_exp.errors import UserError
+from axl_exp.model.remat import name_of_values
 
 
 class NothingKeptError(UserError):
@@ -32,7 +33,8 @@ def check_kept_names(cfg: Any, program: Program) -> None:
 
 def _names(program: Program) -> Iterator[str]:
     for op in program.ops:
-        if op.name == "name":
-            yield op.params["name"]
+        name = name_of_values(op.name, op.params)
+        if name:
+            yield name
         elif op.name in ("scan", "while", "cond", "shard_map"):
             yield from _names(op.body)

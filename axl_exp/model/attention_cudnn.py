@@ -3,7 +3,12 @@
 B batch, S sequence, T sequence of keys, N query heads, K key/value heads, H head dim.
 """
 
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
 import jax
+from jax._src.cudnn import fused_attention_stablehlo
 
 from axl_exp.model.qkv import QKV
 from axl_exp.model.sharding import mesh_is_split, spec_in_use
@@ -22,17 +27,18 @@ def cudnn_attention(
 
     def attend(query, key, value, segment_ids_BS):
         is_same_B1ST = (segment_ids_BS[:, :, None] == segment_ids_BS[:, None, :])[:, None]
-        return jax.nn.dot_product_attention(
-            query,
-            key,
-            value,
-            mask=is_same_B1ST,
-            scale=1.0,
-            is_causal=True,
-            # Keys before the query itself.
-            local_window_size=None if sliding_window is None else (sliding_window - 1, 0),
-            implementation="cudnn",
-        )
+        with _no_gradient_of_mask():
+            return jax.nn.dot_product_attention(
+                query,
+                key,
+                value,
+                mask=is_same_B1ST,
+                scale=1.0,
+                is_causal=True,
+                # Keys before the query itself.
+                local_window_size=None if sliding_window is None else (sliding_window - 1, 0),
+                implementation="cudnn",
+            )
 
     if mesh_is_split():
         heads = spec_in_use("batch", None, "heads", None)
@@ -43,3 +49,16 @@ def cudnn_attention(
             check_vma=False,
         )
     return attend(*qkv, segment_ids_BS)
+
+
+@contextlib.contextmanager
+def _no_gradient_of_mask() -> Iterator[None]:
+    """Let the backward kernel leave the gradient of the mask out, [B, 1, S, T] in every layer.
+
+    JAX 0.10 asks for it whatever the mask is, and has one place where it decides so.
+    """
+    if not hasattr(fused_attention_stablehlo, "should_export_dbias"):
+        yield
+        return
+    with mock.patch.object(fused_attention_stablehlo, "should_export_dbias", lambda *_: False):
+        yield

@@ -12,11 +12,8 @@ from jax.sharding import NamedSharding
 
 from axl_exp.model.attention_backend import LANES, SplashSpec
 from axl_exp.model.qkv import QKV
+from axl_exp.model.remat import FLASH_RESIDUALS
 from axl_exp.model.sharding import mesh_is_split, num_shards_in_use, spec_in_use
-
-# Names the output and the logsumexps, which are all that the backward kernels need besides queries,
-# keys and values: a remat_spec that saves it never runs the forward kernel twice.
-RESIDUALS_NAME = "flash_residuals"
 
 
 def splash_attention(
@@ -101,7 +98,7 @@ def _kernel(
         attn_logits_soft_cap=logit_cap,
         head_shards=num_shards_in_use("heads"),
         q_seq_shards=num_sequence_shards,
-        residual_checkpoint_name=RESIDUALS_NAME,
+        residual_checkpoint_name=FLASH_RESIDUALS,
         interpret=spec.interpret,
     )
 

@@ -1,17 +1,22 @@
 """What the backward pass keeps of the forward pass, by name; it computes the rest again.
 
 The layers name their values: input (of the whole layer), q_proj, k_proj, v_proj, context, o_proj,
-linear1_0, linear1_1, linear2; flash_residuals where splash attention runs. (q_proj and k_proj carry
-their positions. A layer's input is kept whatever the names say, unless it is offloaded.)
+linear1_0, linear1_1, linear2; flash_residuals, what the backward kernel of splash or cuDNN
+attention needs besides queries, keys and values: a layer that keeps it never runs the forward
+kernel twice, and has no use for context. (q_proj and k_proj carry their positions. A layer's input
+is kept whatever the names say, unless it is offloaded.)
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from jax.ad_checkpoint import Offloadable, Recompute, Saveable
 
 from axl_exp.config import ConfigBase, ConfigError, config_class
+
+FLASH_RESIDUALS = "flash_residuals"
 
 
 @config_class
@@ -25,6 +30,16 @@ class RematSpec(ConfigBase):
     offload: str = ""
     # That memory: the one of the host that a device copies to and from by itself.
     offload_dst: str = "pinned_host"
+
+
+# JAX runs cuDNN within a function that has derivatives of its own, where nothing can be named: what
+# its forward kernel puts out, the contexts and their logsumexps, is told by the operation.
+_NAMES_OF_KERNELS = {"dot_product_attention_fwd_wrapper": FLASH_RESIDUALS}
+
+
+def name_of_values(primitive: str, params: Mapping[str, Any]) -> str:
+    """Return the name of what an operation of a traced program puts out; '' if it has none."""
+    return params["name"] if primitive == "name" else _NAMES_OF_KERNELS.get(primitive, "")
 
 
 def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) -> Callable:
@@ -41,17 +56,13 @@ def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) 
         except re.error as error:
             raise ConfigError(f"remat_spec.{name} is no pattern: {pattern!r} ({error})") from error
 
-    def policy(primitive: Any, *args: Any, **params: Any) -> Any:
-        name = params["name"] if primitive.name == "name" else ""
-        saved = name and re.fullmatch(save, name)
-        offloaded = name and not saved and re.fullmatch(offload, name)
-        decide = jax.checkpoint_policies.save_and_offload_only_these_names(
-            names_which_can_be_saved=[name] if saved else [],
-            names_which_can_be_offloaded=[name] if offloaded else [],
-            offload_src="device",
-            offload_dst=offload_dst,
-        )
-        return decide(primitive, *args, **params)
+    def policy(primitive: Any, *_: Any, **params: Any) -> Any:
+        name = name_of_values(primitive.name, params)
+        if name and re.fullmatch(save, name):
+            return Saveable
+        if name and re.fullmatch(offload, name):
+            return Offloadable(src="device", dst=offload_dst)
+        return Recompute
 
     # In a scan nothing can be merged with the first computation, so that no barrier is needed.
     return jax.checkpoint(body, prevent_cse=False, policy=policy)

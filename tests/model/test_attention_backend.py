@@ -20,7 +20,6 @@ from axl_exp.model.attention_backend import (
     choose_backend,
 )
 from axl_exp.model.attention_blocks import blocks_attention
-from axl_exp.model.attention_cudnn import cudnn_attention
 from axl_exp.model.attention_splash import splash_attention
 from axl_exp.model.attention_xla import attention_mask, dot_product_attention
 from axl_exp.model.qkv import QKV
@@ -189,25 +188,6 @@ def test_a_block_is_the_largest_that_divides_the_sequence():
     out = splash_attention(qkv, segment_ids, spec=spec)
     expected = dot_product_attention(qkv, attention_mask(segment_ids))
     np.testing.assert_allclose(out, expected, atol=2e-5)
-
-
-def test_cudnn_lowers_to_its_flash_attention_forward_and_backward(monkeypatch):
-    # Without a GPU nothing says which cuDNN there is.
-    monkeypatch.setattr(
-        "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91002
-    )
-    qkv, _, segment_ids = _qkv(dtype=jnp.bfloat16)
-
-    def total(qkv):
-        return jnp.sum(cudnn_attention(qkv, segment_ids, sliding_window=70), dtype=jnp.float32)
-
-    lowered = jax.jit(jax.grad(total)).trace(qkv).lower(lowering_platforms=("cuda",))
-    text = lowered.as_text()
-    assert "__cudnn$fmhaScaleBiasSoftmax(" in text or "@__cudnn$fmhaScaleBiasSoftmax" in text
-    assert "__cudnn$fmhaScaleBiasSoftmaxBackward" in text
-    assert re.search(r"mask_type\S*: \S*CAUSAL", text)
-    assert re.search(r"sliding_window_length\S*: 70", text)
-    assert re.search(r"fmha_scale\S*: 1\.0", text)
 
 
 # Compares splash attention, interpreted, on eight devices of a CPU with plain JAX on one.

@@ -160,13 +160,18 @@ def test_sums_of_which_each_device_keeps_slices_alone_are_scattered():
     assert _traffic(one_is_whole) == [("all-reduce", num_bytes)]
 
 
+def _by_cycles(where, instruction):
+    """As if the compiler's estimates were all that there is."""
+    return (instruction.estimated_cycles or 0) / 1.5e9
+
+
 @pytest.mark.parametrize("cycles", [1500, 1500_000])
 def test_computing_hides_a_transfer_until_it_is_awaited(cycles):
     program = parse_program(LOOP.replace('"1500"', f'"{cycles}"'))
     network = _grid(2, 4)
     gather = network.transfer("all-gather", _everyone(8), num_bytes=256 * 512 * 2).seconds
     scatter = network.transfer("reduce-scatter", _everyone(8), num_bytes=64 * 512 * 2).seconds
-    times = Schedule(program, network, Costs(program, V5E).seconds, 1.0).step_times()
+    times = Schedule(program, network, _by_cycles, 1.0).step_times()
     early, late = cycles / 1.5e9, 3000 / 1.5e9
     assert times.compute == pytest.approx(3 * (early + late))
     assert times.transfers == pytest.approx(3 * (gather + scatter))
@@ -215,7 +220,7 @@ def test_a_chain_of_fusions_is_one_communication_hidden_by_those_between():
     program, network = parse_program(text + "}\n"), _grid(2, 4)
     (only,) = traffic_of(program, executions(program))
     assert (only.times, only.communication.num_bytes) == (1, 3200)
-    times = Schedule(program, network, Costs(program, V5E).seconds, 1.0).step_times()
+    times = Schedule(program, network, _by_cycles, 1.0).step_times()
     alone = network.transfer("all-gather", _everyone(8), num_bytes=3200).seconds
     assert times.transfers == pytest.approx(alone)
     assert times.total == pytest.approx(max(alone, 15_000 / 1.5e9))
@@ -334,6 +339,31 @@ def test_a_gpus_instruction_takes_as_long_as_its_slower_part():
     entry = program.entry
     assert seconds(entry, entry.by_name["gemm"]) == pytest.approx(2 * 4096**3 / (0.75 * 989e12))
     assert seconds(entry, entry.root) == pytest.approx(3 * 2 * 4096**2 / (0.9 * 3352e9))
+
+
+_CYCLES = 'backend_config={{"estimated_cycles":"{}"}}'
+
+
+@pytest.mark.parametrize(
+    ("operation", "layout", "cycles", "expected"),
+    [
+        # Two read and one written: 4096^2 elements of 2 bytes each.
+        ("add(%a, %a)", "", 10**9, 3 * 2 * 4096**2 / (0.9 * V5E.hbm_bytes_per_second)),
+        ("add(%a, %a)", ":S(1)", 10**9, 3 * 2 * 4096**2 / 22 / (0.9 * V5E.hbm_bytes_per_second)),
+        ("add(%a, %a)", "", 1000, 1000 / 1.5e9),
+        # The compiler knows how long its products take.
+        ("dot(%a, %a), lhs_contracting_dims={1}", "", 10**9, 10**9 / 1.5e9),
+    ],
+    ids=["main-memory", "on-the-chip", "estimated-less", "product"],
+)
+def test_a_pass_of_a_tpu_takes_no_longer_than_its_bytes(operation, layout, cycles, expected):
+    square = f"bf16[4096,4096]{{1,0{layout}}}"
+    program = parse_program(
+        f"HloModule m\n\nENTRY %e () -> f32[] {{\n  %a = {square} parameter(0)\n"
+        f"  ROOT %r = {square} {operation}, {_CYCLES.format(cycles)}\n}}\n"
+    )
+    seconds = Costs(program, V5E).seconds(program.entry, program.entry.root)
+    assert seconds == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("dtype", "pace"), [("bf16", 1), ("f8e4m3fn", 2)])

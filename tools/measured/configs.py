@@ -42,6 +42,8 @@ class Setup:
     mesh_shape: MeshShape = dataclasses.field(default_factory=lambda: MeshShape(fsdp=-1))
     compiler_options: Options = dataclasses.field(default_factory=dict)
     fp8: bool = False
+    """With one scale for a whole operand."""
+    accumulation_steps: int = 1
 
     def config(self) -> SpmdTrainer.Config:
         """Return it as a config of ours."""
@@ -70,6 +72,7 @@ class Setup:
         return cfg.set(
             evalers={},
             mesh_shape=self.mesh_shape,
+            accumulation_steps=self.accumulation_steps,
             compiler_options=dict(self.compiler_options),
         )
 
@@ -180,6 +183,19 @@ SETUPS: Mapping[str, Setup] = {
     # whole operand; products in fp8 are none of those that it keeps.
     "torchtitan-llama3.1-8B-fp8-32": _torchtitan(gpus=32, fp8=True),
     "torchtitan-llama3.1-8B-fp8-64": _torchtitan(gpus=64, fp8=True),
+    # Megatron-Bridge 25.11: 128 rows in 16 parts. Its recipe LLAMA3_8B_PRETRAIN_CONFIG_H100_FP8_CS
+    # computes 5 of 32 layers again; ours are all alike, so that here every product is kept.
+    "megatron-llama3-8B-fp8": Setup(
+        size=SIZES["8B"],
+        num_kv_heads=8,
+        vocab_size=128_256,
+        sequence_length=8192,
+        global_batch_size=128,
+        rope_theta=5e5,
+        remat=RematSpec(save="[qkvo]_proj|context|linear1_[01]|linear2"),
+        fp8=True,
+        accumulation_steps=16,
+    ),
 }
 
 

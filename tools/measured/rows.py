@@ -41,4 +41,10 @@ ROWS = (
     Row("torchtitan-llama3.1-8B", "gpu-h100-8", 6_667, "torchtitan, published: 39 % MFU, full"),
     Row("torchtitan-llama3.1-8B-fp8-32", "gpu-h200-32", 10_938, "torchtitan, published: fp8"),
     Row("torchtitan-llama3.1-8B-fp8-64", "gpu-h200-64", 10_753, "torchtitan, published: fp8"),
+    Row(
+        "megatron-llama3-8B-fp8",
+        "gpu-h100-8",
+        14_451,
+        "Megatron-Bridge, performance summary, 25.11, DGX-H100: 744 TFLOP/s, causal",
+    ),
 )

@@ -129,6 +129,7 @@ def _sweep(flags: argparse.Namespace, changes: list[Override]) -> int:
         ):
             rows.append(row)
             progress.advance()
+    rows.sort(key=lambda row: pairs.index((row.config, row.selector)))
     told = [row.to_json() for row in rows]
     _tell(flags, told, [section_of_rows(rows)], title="Dry runs")
     return 0 if all(row.verdict == "fits" for row in rows) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,8 @@ def plan_dry_run(resolved: Resolved) -> PlanFacts:
     assert hardware is not None
     traced = trace_step(cfg, hardware)
     check_kept_names(cfg, traced.program)
-    mesh = Mesh(traced.mesh_sizes, lanes=_TPU_LANES if hardware.platform == "tpu" else 1)
-    found = _follow(traced, mesh)
+    mesh = _mesh(traced)
+    found = _follow(traced)
     rows, positions = cfg.input.global_batch_size, cfg.input.max_sequence_length
     num_seq_shards = axis_sizes(cfg.mesh_shape)["seq"]
     tokens_per_device = rows * positions / hardware.num_devices
@@ -67,8 +68,14 @@ def plan_dry_run(resolved: Resolved) -> PlanFacts:
     )
 
 
-def _follow(traced: TracedStep, mesh: Mesh) -> Walk:
+def _mesh(traced: TracedStep) -> Mesh:
+    return Mesh(traced.mesh_sizes, lanes=_TPU_LANES if traced.platform == "tpu" else 1)
+
+
+@functools.lru_cache(maxsize=2)
+def _follow(traced: TracedStep) -> Walk:
     """The step followed through, its state written where it was."""
+    mesh = _mesh(traced)
     leaves = jax.tree.leaves(traced.state)
     state = [mesh.spec(leaf.sharding.spec, len(leaf.shape)) for leaf in leaves]
     batch = [mesh.spec(traced.batch_spec, 2)] * traced.num_batch_leaves

@@ -101,6 +101,22 @@ def find_pairs(
     return pairs
 
 
+def like_pairs_together(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return `pairs` in an order in which those that may share a traced step are neighbours.
+
+    Variants of a config do on one hardware, and a config on chips of one platform.
+    """
+
+    def size(pair: tuple[str, str]) -> tuple[str, int]:
+        try:
+            hardware = parse_selector(pair[1])
+        except UserError:  # Told by its row.
+            return "", 0
+        return hardware.platform, hardware.num_devices
+
+    return sorted(pairs, key=lambda pair: (*size(pair), *pair))
+
+
 def sweep(
     pairs: Sequence[tuple[str, str]],
     *,
@@ -112,13 +128,13 @@ def sweep(
 ) -> Iterator[Row]:
     """Yield the row of every pair; what is wrong with one does not stop the others.
 
-    Plans are made in as many processes as there are cores, compiled programs one after the other:
-    a compiler takes all cores by itself.
+    Plans are made in as many processes as there are cores, those of like pairs one after the other;
+    compiled programs in the order of `pairs`: a compiler takes all cores by itself.
     """
     make = functools.partial(_row, overrides=tuple(overrides), module=module)
     if level == "plan":
-        for (name, selector), row in zip(pairs, map_in_processes(make, pairs), strict=True):
-            say(f"{name} on {selector}")
+        for row in map_in_processes(make, like_pairs_together(pairs)):
+            say(f"{row.config} on {row.selector}")
             yield row
         return
     for name, selector in pairs:

@@ -17,8 +17,8 @@ from axl_exp.errors import UserError
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-# Neighbours in a sweep are of one config, which JAX's caches make quick: so many go to one process.
-_CHUNK = 4
+# Neighbours in a sweep often share a traced step, which is kept: so many go to one process.
+_CHUNK = 16
 # A process takes some seconds to begin; this many tasks make up for it.
 _MIN_PER_WORKER = 12
 _MAX_WORKERS = 16

@@ -32,7 +32,7 @@ _LEAST_SHARE = 1e-3
 Pair = tuple[str, str]
 """A config and a selector."""
 Sweep = Callable[[Sequence[Pair]], "Iterable[Row]"]
-"""Dry runs of the pairs, in their order."""
+"""Dry runs of the pairs, in any order."""
 
 
 def with_plans(

@@ -107,14 +107,12 @@ def like_pairs_together(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str
     Variants of a config do on one hardware, and a config on chips of one platform.
     """
 
-    def size(pair: tuple[str, str]) -> tuple[str, int]:
-        try:
-            hardware = parse_selector(pair[1])
-        except UserError:  # Told by its row.
-            return "", 0
-        return hardware.platform, hardware.num_devices
+    def likeness(pair: tuple[str, str]) -> tuple[str, int, str, str]:
+        name, selector = pair
+        hardware = parse_selector(selector)
+        return hardware.platform, hardware.num_devices, name, selector
 
-    return sorted(pairs, key=lambda pair: (*size(pair), *pair))
+    return sorted(pairs, key=likeness)
 
 
 def sweep(

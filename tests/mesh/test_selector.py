@@ -104,9 +104,7 @@ def test_an_unknown_chip_without_a_platform_gets_the_nearest(text, near):
         parse_selector(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-", "cpu", "cpu8", "tpu-", "ü", "x" * 5000, "9" * 5000]
-)
+@pytest.mark.parametrize("text", ["", "-", "cpu", "cpu8", "tpu-", "ü", "x" * 5000, "9" * 5000])
 def test_what_names_no_chip_is_told_the_form(text):
     with pytest.raises(UnknownHardwareError, match=r", such as tpu-v5e-256 or cpu-1\.$"):
         parse_selector(text)

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,14 @@ _CHILD = "from axl_exp.dryrun.compiled.child import main; raise SystemExit(main(
 _PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda13-plugin", "jax-cuda12-plugin", "flax", "optax")
 # Our own code that the program or its reading comes from, below the package's folder.
 _CODE = ("model", "optim", "train", "mesh", "dryrun/compiled")
+
+# How a compiler ends itself: `F1121 20:05:21.682492   20457 emitter.cc:175] Check failed: ...`; a
+# trace of its stack may follow.
+_FATAL = re.compile(r"F\d{4} [\d:.]+\s+\d+ [\w.]+:\d+\] (.*)")
+_HINTS = {
+    -signal.SIGKILL: " (the machine may have too little memory)",
+    -signal.SIGABRT: " (compiler_options may be why: try without them)",
+}
 
 
 class CompilerCrashError(UserError):
@@ -164,7 +174,9 @@ def _read_lines(process: subprocess.Popen[bytes], result: dict[str, Any]) -> Non
 
 def _last_words(code: int, errors: bytes, stage: str) -> str:
     lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
-    said = lines[-1][:300] if lines else "it said nothing"
+    fatal = [found[1] for found in map(_FATAL.match, lines) if found]
+    said = (fatal[:1] or lines[-1:] or ["it said nothing"])[0].strip()[:300]
     how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    hint = " The machine may have too little memory." if code == -9 else ""
-    return f"The process that compiles {how} while {stage or 'starting'}: {said}{hint}"
+    return (
+        f"The process that compiles {how} while {stage or 'starting'}: {said}{_HINTS.get(code, '')}"
+    )

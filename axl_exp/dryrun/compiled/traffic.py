@@ -17,11 +17,18 @@ from axl_exp.dryrun.compiled.owners import Owners
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """One communication and how often it happens."""
+    """One communication of a step."""
 
     communication: Communication
     source: Instruction
-    times: int
+    """The collective itself, which may stand within a fusion."""
+    issued: Execution
+    """What starts it."""
+
+    @property
+    def times(self) -> int:
+        """How often in a step."""
+        return self.issued.times
 
 
 def traffic_of(program: Program, run: Iterable[Execution]) -> Iterator[Traffic]:
@@ -39,7 +46,7 @@ def traffic_of(program: Program, run: Iterable[Execution]) -> Iterator[Traffic]:
             issues[where.name] = issues_of(program, where)
         issue = issues[where.name].get(each.instruction.name)
         if issue is not None and issue.phase in ("whole", "start"):
-            yield Traffic(issue.communication, issue.source, each.times)
+            yield Traffic(issue.communication, issue.source, each)
 
 
 def sum_traffic(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from axl_exp.dryrun.compiled.hlo import Program
 from axl_exp.dryrun.compiled.owners import Owners
 from axl_exp.dryrun.compiled.traffic import Traffic
+from axl_exp.dryrun.compiled.uses import feeds_product
 from axl_exp.report.text import format_bytes
 
 # What is smaller is not worth a line: a norm's scale, a scalar per row.
@@ -43,7 +44,7 @@ def find_warnings(
     """
     return [
         *_replicated(expected),
-        *_moved(traffic, owners, expected),
+        *_moved(program, traffic, owners, expected),
         *_padded(program, owners),
     ]
 
@@ -56,7 +57,9 @@ def _replicated(expected: Expected) -> list[str]:
     ]
 
 
-def _moved(traffic: Iterable[Traffic], owners: Owners, expected: Expected) -> list[str]:
+def _moved(
+    program: Program, traffic: Iterable[Traffic], owners: Owners, expected: Expected
+) -> list[str]:
     totals: collections.Counter[tuple[str, str, str]] = collections.Counter()
     for each in traffic:
         found = each.communication
@@ -67,6 +70,11 @@ def _moved(traffic: Iterable[Traffic], owners: Owners, expected: Expected) -> li
         ring = len(found.groups) if found.kind == "collective-permute" else 1
         if not _is_odd(found.kind, largest.num_elements, ring, expected):
             continue
+        start = each.issued
+        if found.kind == "all-reduce" and feeds_product(
+            program, start.computation, start.instruction
+        ):
+            continue  # An activation of the size of a parameter: a gradient is not multiplied.
         shape = f"{largest.dtype}[{','.join(map(str, largest.dims))}]"
         owner = owners.owner(each.source) or "an unnamed operation"
         totals[found.kind, shape, owner] += each.times * found.num_bytes

@@ -239,6 +239,19 @@ def test_a_compiler_that_dies_is_a_message(monkeypatch, tmp_path):
         compile_dry_run(_resolved("tpu-v5e-4"))
 
 
+def test_a_compiler_that_ends_itself_is_told_with_its_reason():
+    said = (
+        b"WARNING: something before\n"
+        b"F1121 20:05:21.682492   20457 all_reduce_emitter.cc:175] Check failed: max_vmem_kib > 0 "
+        b"(-1008 vs. 0) \n*** Check failure stack trace: ***\n    @     0x7f0f  (unknown)\n"
+    )
+    assert compile._last_words(-6, said, "compiling with libtpu 0.0.42.1") == (
+        "The process that compiles was ended by signal 6 while compiling with libtpu 0.0.42.1: "
+        "Check failed: max_vmem_kib > 0 (-1008 vs. 0) (compiler_options may be why: try without "
+        "them)"
+    )
+
+
 _WITHOUT_PACKAGES = """
 import importlib.metadata as metadata
 real = metadata.version

@@ -110,6 +110,17 @@ def test_a_gradient_that_is_summed_whole_is_told_where_its_parameter_is_sharded(
     assert line.startswith("bf16[6400,512] of an unnamed operation is summed whole on every device")
 
 
+def test_an_activation_of_the_size_of_a_parameter_may_be_summed_whole():
+    whole = _LARGE.replace("64,512", "6400,512").replace("64,256", "6400,256")
+    summed = whole.replace("ROOT %part", "%some").replace(
+        "%some =", "ROOT %other = bf16[8,512]{1,0} negate(%p)\n  %some ="
+    )
+    sizes = {"param_sizes": (25600 * 512,), "sharded_sizes": (6400 * 512,)}
+    # The next turn of the loop multiplies it.
+    assert not _warnings(summed.replace("tuple(%next, %rows,", "tuple(%next, %grad,"), **sizes)
+    assert _warnings(summed, **sizes)
+
+
 def test_a_parameter_that_no_axis_splits_is_told():
     large, small = ("params/emb", 2**30), ("params/norm", 2**10)
     (line,) = _warnings(LOOP, replicated=(large, small))

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -100,12 +100,21 @@ def make_mesh(shape: AnyMeshShape, devices: Devices) -> Mesh:
         shape = split_over_slices(shape, num_slices=slices)
     if isinstance(shape, HybridMeshShape) and slices > 1:
         ici, dcn = (tuple(axis_sizes(part).values()) for part in (shape.ici, shape.dcn))
-        grid = mesh_utils.create_hybrid_device_mesh(ici, dcn, devices)
+        grid = _on_network(mesh_utils.create_hybrid_device_mesh, ici, dcn, devices)
     elif devices[0].platform == "cpu":
         grid = np.asarray(devices).reshape(tuple(axis_sizes(shape).values()))
     else:
-        grid = mesh_utils.create_device_mesh(tuple(axis_sizes(shape).values()), devices)
+        sizes = tuple(axis_sizes(shape).values())
+        grid = _on_network(mesh_utils.create_device_mesh, sizes, devices)
     return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _on_network(make: Callable[..., np.ndarray], *args: Any) -> np.ndarray:
+    """Return what `make` gives, with whole rings of a torus to each axis where the sizes allow."""
+    try:
+        return make(*args)
+    except NotImplementedError:  # 64 x 4 on a torus of 16 x 16: an axis takes a part of a ring.
+        return make(*args, allow_split_physical_axes=True)
 
 
 def describe_devices(devices: Devices) -> str:

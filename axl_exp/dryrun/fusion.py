@@ -21,6 +21,7 @@ _VIEWS = {
     "copy_p",
     "expand_dims",
     "iota",
+    "layout_constraint",
     "name",
     "reduce_precision",
     "reshape",

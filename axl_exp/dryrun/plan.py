@@ -20,8 +20,9 @@ from axl_exp.dryrun.facts import (
 from axl_exp.dryrun.kept_names import check_kept_names
 from axl_exp.dryrun.layout import Mesh, whole
 from axl_exp.dryrun.links import Network
+from axl_exp.dryrun.peak import Buffer
 from axl_exp.dryrun.trace import TracedStep, trace_step
-from axl_exp.dryrun.walk import Buffer, Walk, walk
+from axl_exp.dryrun.walk import Walk, walk
 from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
 from axl_exp.resolve import Resolved
 

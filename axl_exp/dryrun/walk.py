@@ -11,7 +11,8 @@ from axl_exp.dryrun.fusion import Fusion, is_alone, is_view
 from axl_exp.dryrun.kernels import kernel_flops
 from axl_exp.dryrun.layout import Mesh, Move, used_axes, whole
 from axl_exp.dryrun.order import in_compiled_order
-from axl_exp.dryrun.partition import COLLECTIVES, partition, without_idle
+from axl_exp.dryrun.partition import partition, without_idle
+from axl_exp.dryrun.peak import Buffer, fullest_moment
 from axl_exp.dryrun.program import Op, Program, Value
 from axl_exp.dryrun.rows import kernel_rows
 from axl_exp.dryrun.wanted import wanted_specs
@@ -27,18 +28,6 @@ class Work:
     count: int
     kind: str = ""
     """Of numbers that a product multiplies, where chips have a rate of its own: int8 or float8."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Buffer:
-    """Memory that is alive at the fullest moment."""
-
-    op: Op | None
-    """What made it; None for what was there before."""
-    value: Value
-    num_bytes: int
-    is_moved: bool
-    """Whether it is a copy that communication made."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +213,14 @@ class _Walker:
                 work += [dataclasses.replace(w, count=w.count * count) for w in inner.work]
                 host_bytes += inner.host_bytes
                 host_traffic_bytes += inner.host_traffic_bytes * count
-        peak_bytes, peak = self._peak(fusion)
+        peak_bytes, peak = fullest_moment(
+            self.program,
+            fusion,
+            moves_of=self.moves_of,
+            inside={op: self._inside(op) for op in self.bodies},
+            bytes_of=self.bytes_of,
+            placed=self.free,
+        )
         outputs = [self.specs.get(v, whole(len(v.shape))) for v in self.program.outputs]
         return Walk(
             specs=self.specs,
@@ -274,45 +270,12 @@ class _Walker:
             return 2.0 * math.prod(out.shape) * summed / self.mesh.factor(sorted(axes))
         return kernel_flops(op)
 
-    def _peak(self, fusion: Fusion) -> tuple[int, list[Buffer]]:
-        last = fusion.last_reads(self.program)
-        num_ops = len(self.program.ops)
-        kept = {v for out in self.program.outputs for v in fusion.roots.get(out, ())}
-        alive: dict[tuple[Value, bool], Buffer] = {}
-        dies_at: dict[int, list[tuple[Value, bool]]] = {}
-        best: tuple[int, list[Buffer]] = (0, [])
-        total = 0
-        last_gather = self._last_gathers()
-        free = self._written_where_returned(fusion)
-
-        def birth(value: Value, buffer: Buffer, until: int) -> int:
-            alive[value, buffer.is_moved] = buffer
-            dies_at.setdefault(until, []).append((value, buffer.is_moved))
-            return buffer.num_bytes
-
-        for i, op in enumerate(self.program.ops):
-            # What a per-device program sends and receives are values of its own.
-            for move in () if op.name in COLLECTIVES else self.moves_of[op]:
-                if (move.value, True) not in alive and move.kind != "all-reduce":
-                    until = last_gather.get(move.value, i) if move.is_input else i
-                    total += birth(move.value, Buffer(op, move.value, move.num_bytes, True), until)
-            inner = self.bodies[op][0] if op in self.bodies else None
-            over = self._written_over(op, fusion, last, i, alive)
-            for value in op.outputs:
-                if value not in fusion.has_memory or value.on_host or value in free:
-                    continue
-                if value in over:
-                    total -= alive.pop((over[value], False)).num_bytes
-                until = num_ops if value in kept else last.get(value, i)
-                total += birth(value, Buffer(op, value, self.bytes_of(value), False), until)
-            in_flight = list(self._in_flight(op))
-            here = total + (inner.peak_bytes if inner else 0) + sum(b.num_bytes for b in in_flight)
-            if here > best[0]:
-                best = here, [*alive.values(), *(inner.peak if inner else ()), *in_flight]
-            for key in dies_at.pop(i, ()):
-                buffer = alive.pop(key, None)
-                total -= buffer.num_bytes if buffer else 0
-        return best
+    def _inside(self, op: Op) -> tuple[int, list[Buffer]]:
+        """What a body holds at its fullest moment, and what is on its way meanwhile."""
+        body = self.bodies[op][0]
+        in_flight = list(self._in_flight(op))
+        total = body.peak_bytes + sum(buffer.num_bytes for buffer in in_flight)
+        return total, [*body.peak, *in_flight]
 
     def _in_flight(self, op: Op) -> Iterator[Buffer]:
         """What a turn of a loop sends to the host or fetches, while the next turn runs.
@@ -328,45 +291,6 @@ class _Walker:
                 if each.name == "device_put" and old.on_host != new.on_host:
                     num_bytes = self.mesh.local_bytes(new, specs[new], in_rows=new in self.rows)
                     yield Buffer(each, new, num_bytes, True)
-
-    def _written_where_returned(self, fusion: Fusion) -> set[Value]:
-        """Outputs that have a place, and what they only show in another way."""
-        shown = {(root, value) for value in self.free for root in fusion.roots.get(value, ())}
-        return {root for root, value in shown if self.bytes_of(root) == self.bytes_of(value)}
-
-    def _last_gathers(self) -> dict[Value, int]:
-        return {
-            move.value: i
-            for i, op in enumerate(self.program.ops)
-            for move in self.moves_of[op]
-            if move.is_input
-        }
-
-    def _written_over(self, op: Op, fusion: Fusion, last, i: int, alive) -> dict[Value, Value]:
-        """Outputs -> whose memory each gets, where nobody else needs that any more.
-
-        What a loop carries lies where it started; a chain of elementwise operations writes over
-        what it reads of the same shape.
-        """
-        if op.name == "scan":
-            num_consts, num_carry = op.params["num_consts"], op.params["num_carry"]
-            starts = op.inputs[num_consts : num_consts + num_carry]
-            pairs = list(zip(op.outputs[:num_carry], starts, strict=True))
-        elif is_alone(op):
-            return {}
-        else:
-            pairs = [
-                (op.outputs[0], source)
-                for source in fusion.read_by(op)
-                if source.shape == op.outputs[0].shape
-                and self.bytes_of(source) == self.bytes_of(op.outputs[0])
-            ]
-        over: dict[Value, Value] = {}
-        for out, source in pairs:
-            is_free = (source, False) in alive and last.get(source, i) <= i
-            if is_free and source not in over.values():
-                over[out] = source
-        return over
 
 
 def _gathered_inputs(op: Op) -> dict[Value, Value]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from axl_exp.model import RematSpec, abstract_model
+from axl_exp.model import RematSpec, abstract_model, transformer
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,21 @@ def test_a_layers_input_is_kept_unless_it_is_offloaded(model_config, packed_batc
 
     assert stacked_inputs() == stacked_inputs(save="input") == {""}
     assert stacked_inputs(offload="input") == {"<host>"}
+
+
+def test_where_something_is_offloaded_on_a_tpu_layers_hand_on_vectors_that_lie_in_rows(
+    model_config, loss_and_gradients, plain, packed_batch, monkeypatch
+):
+    def has_layout(**spec):
+        return "layout_constraint" in gradient_jaxpr(model_config, packed_batch, RematSpec(**spec))
+
+    assert not has_layout(offload="q_proj")
+    monkeypatch.setattr(transformer, "platform_in_use", lambda: "tpu")
+    assert has_layout(offload="q_proj")
+    assert not has_layout(save="q_proj")
+    cfg = model_config()
+    cfg.decoder.transformer.layer.remat_spec = RematSpec(offload="q_proj")
+    assert_same(loss_and_gradients(cfg), plain)
 
 
 def test_stacked_parameters_say_so_in_their_logical_axes(model_config):

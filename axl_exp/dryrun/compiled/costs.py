@@ -83,10 +83,7 @@ class Costs:
         if self.chip.platform == "tpu":
             clock = _TPU_CLOCKS[self.chip.name] / 1e9
             by_operations = "; attention kernels by operations" if self.by_operations else ""
-            return (
-                f"libtpu's cycles at {clock:g} GHz, passes over memory at {_MEMORY_SHARE:.0%} of "
-                f"its peak{by_operations}"
-            )
+            return f"libtpu's cycles at {clock:g} GHz, memory at {_MEMORY_SHARE:.0%}{by_operations}"
         return (
             f"operations at {_GPU_PRODUCT_SHARE:.0%} and bytes at {_MEMORY_SHARE:.0%} of the "
             "chip's peaks"

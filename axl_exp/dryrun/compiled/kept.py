@@ -22,8 +22,11 @@ from axl_exp.dryrun.compiled.topology import Topology
 from axl_exp.run.files import RunFileError, write_bytes
 from axl_exp.run.home import home
 
-# What turns a lowered program into a compiled one.
-_COMPILERS = ("jaxlib", "libtpu", "jax-cuda13-plugin", "jax-cuda12-plugin")
+# What turns a lowered program into a compiled one, by platform.
+_COMPILERS = {
+    "tpu": ("jaxlib", "libtpu"),
+    "cuda": ("jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin"),
+}
 # They reach a compiler beside its options.
 FLAG_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 # Of all together; an 8B step takes a fifth of a MB.
@@ -54,7 +57,7 @@ def surroundings(topology: Topology, *, options: Mapping[str, Any]) -> dict[str,
     return {
         "topology": dataclasses.asdict(topology),
         "options": dict(options),
-        "versions": versions_of(_COMPILERS),
+        "versions": versions_of(_COMPILERS[topology.platform]),
         "flags": {name: os.environ.get(name, "") for name in FLAG_VARIABLES},
     }
 

@@ -77,7 +77,7 @@ def test_a_kernel_takes_the_cycles_of_its_schedule():
     assert costs.seconds(program.entry, splash) == pytest.approx(expected)
     assert costs.seconds(program.entry, mine) == pytest.approx(32 * 3300 / 1.5e9)
     assert not costs.unknown_kernels
-    assert costs.how == "libtpu's cycles at 1.5 GHz, passes over memory at 90% of its peak"
+    assert costs.how == "libtpu's cycles at 1.5 GHz, memory at 90%"
     unscheduled = dataclasses.replace(costs, schedules={})
     assert costs.seconds(program.entry, splash) < unscheduled.seconds(program.entry, splash)
     assert unscheduled.how.endswith("; attention kernels by operations")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from axl_exp.cli import CommandParser, did_you_mean, nearest_names, run_command, split_overrides
+from axl_exp.cli import (
+    RARELY,
+    CommandParser,
+    did_you_mean,
+    nearest_names,
+    rare_collections,
+    run_command,
+    split_overrides,
+)
 from axl_exp.errors import UserError
 
 
@@ -117,3 +126,11 @@ def test_an_override_without_a_value_is_refused_before_it_eats_the_next_flag(cap
 def test_the_value_of_an_override_may_stand_after_a_space_and_be_negative():
     flags, overrides = split_overrides(["--config.a.b", "-3", "--debug"])
     assert (flags, overrides) == (["--debug"], [("a.b", "-3")])
+
+
+def test_garbage_is_looked_for_as_before_once_a_command_has_ended():
+    before = gc.get_threshold()
+    with pytest.raises(SystemExit), rare_collections():
+        assert gc.get_threshold() == RARELY
+        raise SystemExit(2)
+    assert gc.get_threshold() == before

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axl_exp.cli import CommandParser, did_you_mean, run_command, split_overrides
+from axl_exp.cli import (
+    CommandParser,
+    did_you_mean,
+    rare_collections,
+    run_command,
+    split_overrides,
+)
 
 if TYPE_CHECKING:
     from axl_exp.config import Override
@@ -55,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@rare_collections()
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse flags and tell; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv

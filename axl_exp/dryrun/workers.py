@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from axl_exp.cli import RARELY
 from axl_exp.errors import UserError
 
 _Task = TypeVar("_Task")
@@ -62,9 +63,7 @@ def _start_worker() -> None:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     # The command hears Ctrl-C, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Tracing makes much that lives for long: by default a fifth of its time goes into looking
-    # for what does not.
-    gc.set_threshold(200_000, 20, 100)
+    gc.set_threshold(*RARELY)
 
 
 def _end_with_the_command() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axl_exp.cli import CommandParser, run_command, split_overrides
+from axl_exp.cli import CommandParser, rare_collections, run_command, split_overrides
 
 if TYPE_CHECKING:
     from axl_exp.dryrun.sweep import Row
@@ -38,6 +38,7 @@ _MAX_NAMES = {"diff": 2, "explain": 2, "show": 1, "lint": 0}
 _MIN_NAMES = {"explain": 2, "show": 1}
 
 
+@rare_collections()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     # No device of this machine is wanted, and JAX is not to look for one.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from axl_exp.cli import rare_collections
 from axl_exp.golden.comparison import Comparison, compare_goldens
 from axl_exp.golden.folder import read_folder, select, selected_configs, write_tree
 from axl_exp.golden.golden import Goldens, base_of
@@ -151,6 +152,7 @@ def write(result: CheckResult, *, folder: Path) -> None:
     write_tree(folder, expected=result.expected, actual=result.actual)
 
 
+@rare_collections()
 def write_second_half() -> None:
     """Write the second half of all built-in goldens to stdout, pickled."""
     with contextlib.redirect_stdout(sys.stderr):  # Whatever an experiment prints is not ours.

@@ -1,10 +1,10 @@
 """Plans of the configs that there are."""
 
-import gc
 from pathlib import Path
 
 import pytest
 
+from axl_exp.cli import rare_collections
 from axl_exp.config import Override
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.dryrun.sweep import find_pairs, like_pairs_together
@@ -26,11 +26,8 @@ def goldens():
 
 @pytest.fixture(scope="module", autouse=True)
 def _rare_collections():
-    """What tracing makes lives for long: looking for what does not takes a fifth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    yield
-    gc.set_threshold(*before)
+    with rare_collections():
+        yield
 
 
 @pytest.mark.parametrize(("name", "selector"), like_pairs_together(PAIRS))

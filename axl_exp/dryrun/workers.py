@@ -61,8 +61,8 @@ def map_in_processes(
 
 def _start_worker() -> None:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
-    # The command hears Ctrl-C, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The command hears Ctrl-C too, and would wait for what they are at.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
     gc.set_threshold(*RARELY)
 
 

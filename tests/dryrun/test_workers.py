@@ -47,6 +47,22 @@ def test_workers_end_with_a_command_that_is_killed():
     assert int(done.stdout) > 0
 
 
+_SLOW = """
+import threading, os, signal, time
+from axl_exp.dryrun import workers
+workers._num_cores = lambda: 2
+threading.Timer(1, os.killpg, (os.getpgid(0), signal.SIGINT)).start()
+list(workers.map_in_processes(time.sleep, [300] * 40))
+"""
+
+
+def test_ctrl_c_waits_for_no_task():
+    # A terminal sends it to the whole group of processes.
+    words = [sys.executable, "-c", _SLOW]
+    done = subprocess.run(words, capture_output=True, timeout=60, start_new_session=True)
+    assert done.returncode == -signal.SIGINT
+
+
 def test_a_process_that_is_killed_is_a_message(monkeypatch):
     monkeypatch.setattr(workers, "_num_cores", lambda: 2)
     with pytest.raises(WorkerDiedError, match="perhaps for want of memory"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,12 +57,14 @@ def _sweep(checkout: Checkout, flags: Sequence[str]) -> list[dict[str, Any]]:
         [checkout.python, "-m", "axl_exp.dryrun", "--all", "--json", *flags],
         cwd=checkout.path,
         env={**os.environ, "PYTHONPATH": str(checkout.path)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        # A terminal sees how far it is, and what it says of a failure.
+        stderr=None if sys.stderr.isatty() else subprocess.PIPE,
         text=True,
         check=False,
     )
     if done.returncode not in _ENDED:
-        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        said = (done.stderr or "").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise NoDryRunError(f"{name}: its sweep fails: {said[0].removeprefix('error: ')}")
     try:
         rows = json.loads(done.stdout)

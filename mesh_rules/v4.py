@@ -48,6 +48,7 @@ RULES = (
             Fit(configs=B3, smallest=8, keeps_products=False),
             Fit(configs=B7, smallest=16, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=16, largest=32, keeps_products=False),
+            Fit(configs=B70, smallest=128, largest=128, model=4, keeps_products=False),
             Fit(configs=B70, smallest=256, keeps_products=False),
             Fit(configs=B405, smallest=1024, model=8, keeps_products=False),
         ),

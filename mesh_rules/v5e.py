@@ -167,6 +167,7 @@ RULES = (
             Fit(configs=B7, smallest=16, largest=16, model=4, keeps_products=False),
             Fit(configs=B7, smallest=32, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=16, model=4, keeps_products=False),
+            Fit(configs=B70, smallest=128, largest=128, model=8, keeps_products=False),
             Fit(configs=B70, smallest=256, model=4, keeps_products=False),
         ),
         max_slices=8,

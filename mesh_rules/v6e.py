@@ -70,6 +70,7 @@ RULES = (
             Fit(configs=B3, smallest=4, keeps_products=False),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
+            Fit(configs=B70, smallest=64, largest=64, model=4, keeps_products=False),
             Fit(configs=B70, smallest=128, largest=128, keeps_products=False),
             Fit(configs=B405, smallest=256, smallest_slices=2, model=8, keeps_products=False),
         ),

@@ -25,7 +25,7 @@ class BadMeshRuleError(UserError):
 
 
 class TooSmallError(UserError):
-    """A config that no setting makes fit on the hardware.
+    """A config that no mesh, remat or accumulation makes fit on the hardware.
 
     Attributes:
         smallest: The hardware on which it does, as the rule has it.
@@ -112,8 +112,8 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
         if rule.matches(selector=selector, config=config):
             if rule.smallest:
                 raise TooSmallError(
-                    f"{config} does not fit on {selector} at any setting; the smallest that does: "
-                    f"{rule.smallest} ({rule.defined_at}).",
+                    f"{config} does not fit on {selector} by any mesh, remat or accumulation; the "
+                    f"smallest that does: {rule.smallest} ({rule.defined_at}).",
                     smallest=rule.smallest,
                 )
             return rule

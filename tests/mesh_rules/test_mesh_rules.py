@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from axl_exp.config.diff import Changed
+from axl_exp.dryrun.plan import plan_dry_run
+from axl_exp.dryrun.search.search import HEADROOM
+from axl_exp.dryrun.search.settings import Remat, Settings, accumulations
 from axl_exp.dryrun.sweep import swept_selectors
 from axl_exp.golden.lint import lint
 from axl_exp.golden.make import golden_selectors
 from axl_exp.mesh import (
+    MeshShape,
     TooSmallError,
     axis_sizes,
     parse_selector,
@@ -102,7 +106,9 @@ def test_published_rules_keep_and_offload_what_was_published(
     ("name", "selector", "smallest"),
     [
         ("fuji-7B-v2", "tpu-v5e-8", "tpu-v5e-16"),
-        ("fuji-70B-v3", "tpu-v5e-64", "tpu-v5e-256"),
+        ("fuji-70B-v3", "tpu-v5e-64", "tpu-v5e-128"),
+        ("fuji-70B-v3", "tpu-v4-64", "tpu-v4-128"),
+        ("fuji-70B-v3", "tpu-v6e-32", "tpu-v6e-64"),
         ("fuji-70B-v2", "gpu-h100-8", "gpu-h100-32"),
         ("fuji-405B-v3", "tpu-v6e-256", "tpu-v6e-256-2"),
         ("fuji-405B-v3", "tpu-v4-512", "tpu-v4-1024"),
@@ -112,6 +118,31 @@ def test_what_cannot_fit_says_the_smallest_hardware_on_which_it_does(name, selec
     with pytest.raises(TooSmallError, match=f"smallest that does: {smallest} "):
         resolve(name, selector=selector)
     resolve(name, selector=smallest)
+
+
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("fuji-7B-v2", "tpu-v5e-8"),
+        ("fuji-70B-v1", "tpu-v4-64"),
+        ("fuji-70B-v1", "tpu-v5e-64"),
+        ("fuji-70B-v1", "tpu-v6e-32"),
+        ("fuji-405B-v3", "tpu-v6e-256"),
+    ],
+)
+def test_one_size_below_the_smallest_no_layout_leaves_a_tenth(name, selector):
+    """Of the smallest model that a rule is for; layers keep their inputs alone, and the state is
+    split over all chips in the ways that need the least."""
+    hardware = parse_selector(selector)
+    with pytest.raises(TooSmallError):
+        resolve(name, selector=selector)
+    for model in (4, 8):
+        mesh = MeshShape(fsdp=hardware.num_devices // model, model=model)
+        rows = resolve(name).config.input.global_batch_size
+        settings = Settings(mesh, Remat("inputs"), accumulations(mesh, rows=rows)[-1])
+        rule = settings.rule(selector=selector, config=name)
+        memory = plan_dry_run(resolve(name, selector=selector, rule=rule)).memory
+        assert memory.total_bytes > (1 - HEADROOM) * memory.available_bytes
 
 
 _TPUS = ("tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e")

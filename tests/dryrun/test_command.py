@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from axl_exp.dryrun import sweep
 from axl_exp.dryrun.__main__ import main
+from axl_exp.dryrun.sweep import Row
+from axl_exp.mesh import parse_selector
 
 _7B = "--config=fuji-7B-v2"
 
@@ -152,6 +155,25 @@ def test_a_sweep_goes_on_after_an_error_and_is_the_same_table_everywhere(capsys,
     assert code == 0
     assert "| honeycrisp-85M | tpu-v5e-1 | fits |" in out
     assert "<td>honeycrisp-85M</td><td>tpu-v5e-1</td><td>fits</td>" in page.read_text()
+
+
+def test_rows_stand_by_config_whatever_order_they_are_made_in(capsys, monkeypatch):
+    made = []
+
+    def row(pair, **_):
+        made.append(pair)
+        return Row(*pair, None, "not made")
+
+    monkeypatch.setattr(sweep, "_row", row)
+    _, out, _ = run(capsys, "--all", "--config=gala-85M", "--json")
+    told = [(row["config"], row["selector"]) for row in json.loads(out)]
+    assert told == sweep.find_pairs(config="gala-85M", mesh=None, module=None)
+    assert sorted(made) == sorted(told)
+    # Made by platform and size: those that may share a step are neighbours.
+    hardware = [parse_selector(selector) for _, selector in made]
+    sizes = [(each.platform, each.num_devices) for each in hardware]
+    assert sizes == sorted(sizes)
+    assert made != told
 
 
 def test_what_fits_at_no_setting_does_not_fit_in_a_sweep_and_names_what_does(capsys, monkeypatch):

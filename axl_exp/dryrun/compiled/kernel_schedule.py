@@ -15,8 +15,7 @@ import re
 _PIPELINE_TURNS = 2
 
 _BUNDLE = re.compile(r"\s*0x([0-9a-f]+)\s+(?:(\w\w)\s*)?:(.*)")
-_SKIP = re.compile(r"sbr\.rel \(%")
-_BACK = re.compile(r"sbr\.rel \(!%")
+_BRANCH = re.compile(r"sbr\.rel \((!?)%")
 _EXIT = re.compile(r"= scmp\.ge\.s32\.totalorder %\w+, (\d+) /\* loop exit test")
 
 
@@ -61,12 +60,11 @@ def read_schedule(text: str) -> KernelSchedule | None:
             skips.append((open_skips.pop(), address))
         if test := _EXIT.search(rest):
             turns = int(test[1])
-        if _BACK.search(rest) and open_loops:
-            if turns is None:
-                return None
+        branch = _BRANCH.search(rest)
+        if branch and branch[1] and turns is not None and open_loops:
             loops.append((open_loops.pop(), address, turns))
             turns = None
-        elif _SKIP.search(rest):
+        elif branch:
             open_skips.append(address)
     if open_loops or not address:
         return None

@@ -52,6 +52,10 @@ def test_bundles_count_by_the_steps_that_go_through_them():
     assert schedule.cycles(longest=0.75, others=0.5) == 6 * (6 + 18 + 1.5)
 
 
+def test_a_stretch_may_be_skipped_where_something_does_not_hold():
+    assert read_schedule(_BUNDLES.replace("(%p2_p0)", "(!%p2_p0)")) == read_schedule(_BUNDLES)
+
+
 @pytest.mark.parametrize("cut", ["/* loop exit test */", "sbr.rel (!%p8_p0)"])
 def test_a_loop_of_unknown_turns_has_no_schedule(cut):
     assert read_schedule(_BUNDLES.replace(cut, "")) is None

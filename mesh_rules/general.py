@@ -40,6 +40,8 @@ class Fit:
     """Devices that share heads and hidden units, where a sequence is too much for one."""
     keeps_products: bool = True
     """Whether layers keep what their recipe says; else their inputs alone."""
+    optimizer_on_host: bool = False
+    """Whether the optimizer's state waits in the hosts' memory between steps."""
     max_tokens: int = 8192
     """Tokens of a device at a time; at least one sequence."""
 
@@ -122,8 +124,10 @@ def _smallest(hardware: str, fit: Fit) -> str:
 
 
 def _memory(fit: Fit) -> tuple[SetFields | LimitTokensPerDevice, ...]:
-    limit = LimitTokensPerDevice(fit.max_tokens)
-    return (limit,) if fit.keeps_products else (SetFields({_SAVE: ""}), limit)
+    fields = {} if fit.keeps_products else {_SAVE: ""}
+    if fit.optimizer_on_host:
+        fields["learner.optimizer_memory"] = "pinned_host"
+    return (*([SetFields(fields)] if fields else []), LimitTokensPerDevice(fit.max_tokens))
 
 
 def _several_slices(fit: Fit, num_chips: int) -> MeshShape | HybridMeshShape:

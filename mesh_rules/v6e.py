@@ -68,6 +68,7 @@ RULES = (
             Fit(configs=B1, smallest=1, largest=1, keeps_products=False),
             Fit(configs=B1, smallest=4),
             Fit(configs=B3, smallest=4, keeps_products=False),
+            Fit(configs=B7, smallest=4, largest=4, keeps_products=False, optimizer_on_host=True),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=64, largest=64, model=4, keeps_products=False),

@@ -169,8 +169,8 @@ def test_unknown_names_are_errors():
         resolve("fuji-tiny", selector="cpu")
     with pytest.raises(NoMeshRuleError):
         resolve("fuji-tiny", selector="tpu-v5e-64")
-    with pytest.raises(TooSmallError, match="the smallest that does: tpu-v5e-16"):
-        resolve("fuji-7B-v2", selector="tpu-v5e-8")
+    with pytest.raises(TooSmallError, match="the smallest that does: tpu-v5e-8"):
+        resolve("fuji-7B-v2", selector="tpu-v5e-4")
     with pytest.raises(OverrideError):
         resolve("fuji-tiny", selector="cpu-1", overrides=[override("max_stepp", "1")])
 

@@ -177,19 +177,19 @@ def test_rows_stand_by_config_whatever_order_they_are_made_in(capsys, monkeypatc
 
 
 def test_what_fits_at_no_setting_does_not_fit_in_a_sweep_and_names_what_does(capsys, monkeypatch):
-    words = ["--all", "--config=fuji-*7B-v2-f*", "--mesh=tpu-v5e-8"]
+    words = ["--all", "--config=fuji-*7B-v2-f*", "--mesh=tpu-v5e-4"]
     code, out, _ = run(capsys, *words, "--json")
     assert code == 1
     for row in json.loads(out):
         assert row["fits"] is False
-        assert "smallest that does: tpu-v5e-16" in row["error"]
+        assert "smallest that does: tpu-v5e-8" in row["error"]
     monkeypatch.delenv("COLUMNS", raising=False)
     _, out, _ = run(capsys, *words)
-    assert "fuji-7B-v2-flash  tpu-v5e-8  does not fit" in out
-    assert "the smallest that does: tpu-v5e-16" in out
+    assert "fuji-7B-v2-flash  tpu-v5e-4  does not fit" in out
+    assert "the smallest that does: tpu-v5e-8" in out
     assert "0 of 2 fit, 2 do not." in out
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = run(capsys, *words)
     assert out.splitlines()[0] == "fuji-7B-v2-flash"
-    assert out.splitlines()[2].startswith("tpu-v5e-8  does not fit")
+    assert out.splitlines()[2].startswith("tpu-v5e-4  does not fit")
     assert max(map(len, out.splitlines())) <= 80

@@ -39,6 +39,14 @@ def test_every_config_fits_on_every_hardware_as_its_golden_says(name, selector, 
         assert plan_facts(plan).items() <= mesh.facts.items()
 
 
+@pytest.mark.parametrize("selector", ["tpu-v5e-8", "tpu-v6e-4"])
+def test_where_the_optimizer_waits_on_the_host_it_has_no_room_on_the_devices(selector):
+    assert plan_dry_run(resolve("fuji-7B-v2", selector=selector)).memory.fits
+    stays = Override("learner.optimizer_memory", "None")
+    there = resolve("fuji-7B-v2", selector=selector, overrides=[stays])
+    assert not plan_dry_run(there).memory.fits
+
+
 def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():
     plan = plan_dry_run(resolve("fuji-7B-v2", selector="tpu-v5e-256"))
     num_params = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096) + 4096 + 32768 * 4096

@@ -105,7 +105,7 @@ def test_published_rules_keep_and_offload_what_was_published(
 @pytest.mark.parametrize(
     ("name", "selector", "smallest"),
     [
-        ("fuji-7B-v2", "tpu-v5e-8", "tpu-v5e-16"),
+        ("fuji-7B-v2", "tpu-v5e-4", "tpu-v5e-8"),
         ("fuji-70B-v3", "tpu-v5e-64", "tpu-v5e-128"),
         ("fuji-70B-v3", "tpu-v4-64", "tpu-v4-128"),
         ("fuji-70B-v3", "tpu-v6e-32", "tpu-v6e-64"),

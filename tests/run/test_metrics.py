@@ -201,7 +201,7 @@ def test_every_damaged_line_is_named_and_the_others_count(path: Path):
         + b'{"step": 7, "x": 1'
         + b"0" * 400
         + b"}\n\n"
-        + b"[" * 5000
+        + b"[" * 200_000
         + b"\n"
         + b'{"step": 8, "x": 8.0}\n'
         + b'{"step": 9, "x'

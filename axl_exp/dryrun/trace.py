@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
-from axl_exp.config.path import parse_path
+from axl_exp.config.path import Key, parse_path
 from axl_exp.config.text import config_text
 from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
 from axl_exp.dryrun.program import Program, read_program
@@ -33,10 +33,10 @@ _NUM_KEPT = 16
 class _Source:
     """All that a step is traced from: whatever else configs or chips differ in, theirs is one."""
 
-    model: Any = dataclasses.field(compare=False)
-    learner: Any = dataclasses.field(compare=False)
-    model_text: str
-    learner_text: str
+    model: Any = dataclasses.field(hash=False)
+    learner: Any = dataclasses.field(hash=False)
+    # Configs have no hash of their own.
+    texts: tuple[str, str]
     train_dtype: Any
     seed: int
     accumulation_steps: int
@@ -83,12 +83,12 @@ def trace_step(cfg: Any, hardware: HardwareSelector) -> TracedStep:
     Raises:
         UserError: A parameter, an activation or the batch does not divide over the mesh.
     """
-    flash, auto = _source(cfg, cfg.model, hardware), _with_auto(cfg.model)
+    auto = _with_auto(cfg.model)
     if auto is not None:
         traced = _trace(_source(cfg, auto, hardware))
         if "xla" not in traced.attention:
             return traced
-    return _trace(flash)
+    return _trace(_source(cfg, cfg.model, hardware))
 
 
 def _with_auto(model_cfg: Any) -> Any | None:
@@ -96,18 +96,20 @@ def _with_auto(model_cfg: Any) -> Any | None:
 
     Both are one step unless "auto" falls back to plain JAX, where "flash" is an error.
     """
-    found: list[str] = []
+    found: list[tuple[Key, ...]] = []
 
     def look(path: str, value: Any) -> None:
-        if path.endswith("attention.backend") and value == "flash":
-            found.append(path)
+        if value is GroupedQueryAttention:  # As the `klass` of its config.
+            *layer, _ = parse_path(path)
+            if model_cfg.get_recursively(layer).backend == "flash":
+                found.append((*layer, "backend"))
 
     model_cfg.visit(look)
     if not found:
         return None
     changed = model_cfg.clone()
     for path in found:
-        changed.set_recursively(parse_path(path), value="auto")
+        changed.set_recursively(path, value="auto")
     return changed
 
 
@@ -115,8 +117,7 @@ def _source(cfg: Any, model_cfg: Any, hardware: HardwareSelector) -> _Source:
     return _Source(
         model=model_cfg,
         learner=cfg.learner,
-        model_text=config_text(model_cfg),
-        learner_text=config_text(cfg.learner),
+        texts=(config_text(model_cfg), config_text(cfg.learner)),
         train_dtype=cfg.train_dtype,
         seed=cfg.seed,
         accumulation_steps=cfg.accumulation_steps,

@@ -162,7 +162,8 @@ def test_rows_stand_by_config_whatever_order_they_are_made_in(capsys, monkeypatc
 
     def row(pair, **_):
         made.append(pair)
-        return Row(*pair, None, "not made")
+        name, selector = pair
+        return Row(name, selector, None, "not made")
 
     monkeypatch.setattr(sweep, "_row", row)
     _, out, _ = run(capsys, "--all", "--config=gala-85M", "--json")

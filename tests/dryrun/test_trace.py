@@ -11,6 +11,7 @@ from axl_exp.resolve import resolve
 def traced(name, selector, **overrides):
     changes = [Override(path, text) for path, text in overrides.items()]
     resolved = resolve(name, selector=selector, overrides=changes)
+    assert resolved.hardware is not None
     return trace_step(resolved.config, resolved.hardware)
 
 

@@ -162,7 +162,9 @@ def _describe(buffer: Buffer, param_shapes: set[tuple[int, ...]]) -> str:
     shape = ", ".join(map(str, buffer.value.shape))
     where = buffer.op.where if buffer.op is not None else ""
     made_by = "" if buffer.op is None else buffer.op.name
-    if buffer.is_moved:
+    if buffer.is_moved and made_by == "device_put":
+        made_by, where = "on its way from or to the host", ""
+    elif buffer.is_moved:
         made_by = f"gathered for {made_by}"
     elif _is_gradient(buffer, param_shapes):
         made_by = "gradient"

@@ -278,19 +278,18 @@ class _Walker:
         return total, [*body.peak, *in_flight]
 
     def _in_flight(self, op: Op) -> Iterator[Buffer]:
-        """What a turn of a loop sends to the host or fetches, while the next turn runs.
+        """What is on its way between device and host while a turn of a loop runs.
 
-        So that no turn waits for the host, what the next one reads is fetched meanwhile, and what
-        it left is sent: both are held for a turn more.
+        What the next turn reads is fetched, and what the last one left is sent, so that none waits.
         """
         if op.name != "scan":
             return
         specs = self.bodies[op][0].specs
         for each in op.body.ops:
-            for old, new in zip(each.inputs, each.outputs, strict=False):
-                if each.name == "device_put" and old.on_host != new.on_host:
-                    num_bytes = self.mesh.local_bytes(new, specs[new], in_rows=new in self.rows)
-                    yield Buffer(each, new, num_bytes, True)
+            if each.name == "device_put" and each.inputs[0].on_host != each.outputs[0].on_host:
+                value = each.outputs[0]
+                num_bytes = self.mesh.local_bytes(value, specs[value], in_rows=value in self.rows)
+                yield Buffer(each, value, num_bytes, True)
 
 
 def _gathered_inputs(op: Op) -> dict[Value, Value]:

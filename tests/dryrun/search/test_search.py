@@ -52,7 +52,7 @@ def made_up(resolved):
     memory = SimpleNamespace(total_bytes=2**36 / shards + kept_bytes, available_bytes=2**34)
     seconds = {"compute": compute, "ici": link}
     roofline = SimpleNamespace(step_seconds=max(compute, link), seconds=seconds)
-    plan = SimpleNamespace(memory=memory, roofline=roofline)
+    plan = SimpleNamespace(memory=memory, roofline=roofline, mesh="")
     return SimpleNamespace(plan=plan, compiled=None, fits=True)
 
 
@@ -122,7 +122,7 @@ def test_where_nothing_can_be_compiled_the_reason_is_the_answer(monkeypatch):
 
     monkeypatch.setattr("axl_exp.dryrun.search.search.dry_run", without_compiler)
     overrides = (Override("input.global_batch_size", "64"),)
-    question = Question("fuji-1B-v3", parse_selector("tpu-v5e-4"), overrides)
+    question = Question("fuji-1B-v3", parse_selector("tpu-v5e-16"), overrides)
     with pytest.raises(UserError, match="libtpu is not installed"):
         search(question, level="compile", top=2)
 

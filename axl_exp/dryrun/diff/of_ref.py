@@ -37,9 +37,15 @@ def rows_of_ref(
         UserError: The commit cannot be checked out, or has no such dry run.
     """
     folder = home() / "checkouts"
-    folder.mkdir(parents=True, exist_ok=True)
-    # A folder of its own: somebody else may have the same commit checked out, and remove it.
-    with tempfile.TemporaryDirectory(prefix="dryrun-", dir=folder) as own:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: somebody else may have the same commit checked out, and remove it.
+        temporary = tempfile.TemporaryDirectory(prefix="dryrun-", dir=folder)
+    except OSError as error:
+        raise NoDryRunError(
+            f"cannot write {folder}: {error.strerror}; give AXL_EXP_HOME another folder."
+        ) from error
+    with temporary as own:
         checkout = check_out(ref, repository=repository, folder=Path(own), say=say)
         try:
             note = f" ({ref.note})" if ref.note else ""

@@ -2,6 +2,7 @@
 commits whose dry run is a script."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_commit_that_cannot_be_swept_is_one_line(repository, capsys, refs, wor
     errors = [e for e in capsys.readouterr().err.splitlines() if e.startswith("error: ")]
     assert len(errors) == 1
     assert words in errors[0]
+
+
+def test_a_home_that_cannot_be_written_is_one_line(repository, capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AXL_EXP_HOME", str(tmp_path / "file"))
+    assert main(["old", "new"]) == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: cannot write \S+: Not a directory; give AXL_EXP_HOME another folder\.\n", told
+    )
 
 
 def test_the_last_word_of_a_sweep_that_fails_is_told(repository, capsys):

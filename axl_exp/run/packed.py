@@ -156,4 +156,6 @@ def _width(span: int) -> int:
 
 
 def _narrow(values: np.ndarray, least: int, width: int) -> np.ndarray | None:
-    return (values - least).astype(f"u{width}") if width else None
+    # Eight bytes stay signed: a difference that wraps around wraps back when it is added.
+    dtype = np.int64 if width == 8 else f"u{width}"
+    return (values - least).astype(dtype) if width else None

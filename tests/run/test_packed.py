@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from axl_exp.run.packed import Packed
@@ -16,6 +16,8 @@ def test_any_float_comes_back_to_the_bit(values):
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50))
+@example([0, 2**40] * 20)
+@example([2**63 - 1, -(2**63), 0] * 12)
 def test_any_integer_comes_back(values):
     column = np.repeat(np.array(values, dtype=np.int64), 2000)
     assert Packed(column).unpack().tobytes() == column.tobytes()

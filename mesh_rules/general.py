@@ -44,6 +44,8 @@ class Fit:
     """Whether the optimizer's state waits in the hosts' memory between steps."""
     max_tokens: int = 8192
     """Tokens of a device at a time; at least one sequence."""
+    others: tuple[MeshModifier, ...] = ()
+    """What their rules do besides."""
 
 
 def general_rules(
@@ -81,7 +83,7 @@ def general_rules(
                 yield MeshRule(
                     selector=f"{hardware}-{_any_of(some)}",
                     configs=fit.configs,
-                    modifiers=(SetMeshShape(shape), *_memory(fit), *others),
+                    modifiers=(SetMeshShape(shape), *_memory(fit), *fit.others, *others),
                     golden_selectors=first if reviewed and some is whole else (),
                     planned_selectors=first if not reviewed and some is whole else (),
                 )
@@ -92,6 +94,7 @@ def general_rules(
                 modifiers=(
                     SetMeshShape(_several_slices(fit, numbers[-1] // cores)),
                     *_memory(fit),
+                    *fit.others,
                     *others,
                 ),
                 golden_selectors=first if reviewed and fit.smallest_slices > 1 else (),

@@ -8,6 +8,15 @@ from mesh_rules.single_host import single_host_rule
 from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
 
+# Nothing but norms and what lies between two products is computed again, and layers are no loop: a
+# loop copies what it keeps into stacks, and weights and gradients out of and into theirs.
+_KEEP_ALL = SetFields(
+    {
+        "model.decoder.transformer.layer.remat_spec.save": "[qkvo]_proj|flash_residuals|linear1.*",
+        "model.decoder.transformer.unroll": True,
+    }
+)
+
 _NUMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 RULES = (
@@ -95,10 +104,13 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
-            Fit(configs=B3, smallest=1, keeps_products=False),
-            Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
+            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+            Fit(configs=B3, smallest=1, largest=1, keeps_products=False),
+            Fit(configs=B3, smallest=2, others=(_KEEP_ALL,)),
+            Fit(configs=B7, smallest=4, largest=4, keeps_products=False),
+            Fit(configs=B7, smallest=8, largest=128, others=(_KEEP_ALL,)),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=4, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=(_KEEP_ALL,)),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
             Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),
@@ -111,10 +123,13 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
-            Fit(configs=B3, smallest=1, keeps_products=False),
-            Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
+            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+            Fit(configs=B3, smallest=1, largest=1, keeps_products=False),
+            Fit(configs=B3, smallest=2, others=(_KEEP_ALL,)),
+            Fit(configs=B7, smallest=4, largest=4, keeps_products=False),
+            Fit(configs=B7, smallest=8, largest=128, others=(_KEEP_ALL,)),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=4, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=(_KEEP_ALL,)),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
             Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),
@@ -126,10 +141,12 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
-            Fit(configs=B3, smallest=1, keeps_products=False),
-            Fit(configs=B7, smallest=2, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=16, keeps_products=False),
+            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+            Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
+            Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
+            Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
+            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
             Fit(configs=B70, smallest=16, keeps_products=False),
             Fit(configs=B405, smallest=128, model=8, keeps_products=False),
         ),
@@ -142,10 +159,12 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
-            Fit(configs=B3, smallest=1, keeps_products=False),
-            Fit(configs=B7, smallest=2, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=16, keeps_products=False),
+            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+            Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
+            Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
+            Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
+            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
+            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
             Fit(configs=B70, smallest=16, keeps_products=False),
             Fit(configs=B405, smallest=64, model=8, keeps_products=False),
         ),

@@ -103,6 +103,26 @@ def test_published_rules_keep_and_offload_what_was_published(
 
 
 @pytest.mark.parametrize(
+    ("name", "selector", "has_room"),
+    [
+        ("fuji-1B-v3", "gpu-h100-1", True),
+        ("fuji-8B-v3-tiktoken", "gpu-h100-8", True),
+        ("fuji-8B-v3-tiktoken-single-host", "gpu-h200-4", True),
+        # State and gradients alone leave too little.
+        ("fuji-3B-v3", "gpu-a100-1", False),
+        ("fuji-7B-v3", "gpu-h100-4", False),
+    ],
+)
+def test_gpus_with_room_run_no_product_and_no_attention_kernel_twice(name, selector, has_room):
+    transformer = resolve(name, selector=selector).config.model.decoder.transformer
+    names = PRODUCTS | {"flash_residuals"}
+    saved = {n for n in names if re.fullmatch(transformer.layer.remat_spec.save, n)}
+    # Of context and linear2 the backward pass needs nothing but what is made of them.
+    assert saved == (names - {"context", "linear2"} if has_room else set())
+    assert transformer.unroll == (True if has_room else 1)
+
+
+@pytest.mark.parametrize(
     ("name", "selector", "smallest"),
     [
         ("fuji-7B-v2", "tpu-v5e-4", "tpu-v5e-8"),

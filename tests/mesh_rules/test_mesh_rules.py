@@ -109,7 +109,7 @@ def test_published_rules_keep_and_offload_what_was_published(
         ("fuji-8B-v3-tiktoken", "gpu-h100-8", True),
         ("fuji-8B-v3-tiktoken-single-host", "gpu-h200-4", True),
         # State and gradients alone leave too little.
-        ("fuji-3B-v3", "gpu-a100-1", False),
+        ("fuji-3B-v3", "gpu-h100-1", False),
         ("fuji-7B-v3", "gpu-h100-4", False),
     ],
 )

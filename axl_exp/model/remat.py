@@ -64,6 +64,6 @@ def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) 
             return Offloadable(src="device", dst=offload_dst)
         return Recompute
 
-    # In a loop nothing can be merged with the first computation, so that no barrier is needed. Where
-    # layers are unrolled, XLA does merge, and keeps norms and activations that are not named.
+    # In a loop nothing can be merged with the first computation, so that no barrier is needed.
+    # Unrolled layers XLA does merge, and keeps norms and activations that are not named.
     return jax.checkpoint(body, prevent_cse=False, policy=policy)

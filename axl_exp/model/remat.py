@@ -42,10 +42,16 @@ def name_of_values(primitive: str, params: Mapping[str, Any]) -> str:
     return params["name"] if primitive == "name" else _NAMES_OF_KERNELS.get(primitive, "")
 
 
-def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) -> Callable:
+def rematerialise(
+    body: Callable, *, save: str, offload: str, offload_dst: str, in_loop: bool
+) -> Callable:
     """Return the `body` of a scan so that the backward pass finds only what is named.
 
-    It computes again what else it needs. The arguments are those of `RematSpec`.
+    It computes again what else it needs. The arguments are those of `RematSpec`, and:
+
+    Args:
+        in_loop: Whether the scan stays a loop. Of layers that follow each other XLA merges the
+            second computation with the first, and keeps all of it, unless a barrier is between.
 
     Raises:
         ConfigError: One of them is no pattern.
@@ -64,6 +70,4 @@ def rematerialise(body: Callable, *, save: str, offload: str, offload_dst: str) 
             return Offloadable(src="device", dst=offload_dst)
         return Recompute
 
-    # In a loop nothing can be merged with the first computation, so that no barrier is needed.
-    # Unrolled layers XLA does merge, and keeps norms and activations that are not named.
-    return jax.checkpoint(body, prevent_cse=False, policy=policy)
+    return jax.checkpoint(body, prevent_cse=not in_loop, policy=policy)

@@ -148,7 +148,8 @@ class RepeatedTransformerLayer(BaseLayer):
                 return handed_on(layer(x_BSD, **context)), self._kept(summaries)
 
         if self.remat is not None:
-            body = rematerialise(body, **dict(self.remat))
+            in_loop = self.unroll is not True and self.unroll < self.num_layers
+            body = rematerialise(body, **dict(self.remat), in_loop=in_loop)
         x_BSD, summaries = jax.lax.scan(body, x_BSD, (stacked, keys), unroll=self.unroll)
         for name, values_L in summaries.items():
             record_summary(f"layer/*/{name}", values_L)

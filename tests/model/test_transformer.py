@@ -80,8 +80,9 @@ def test_rematerialised_equals_kept(model_config, loss_and_gradients, plain, spe
     assert_same(loss_and_gradients(cfg), plain)
 
 
-def gradient_jaxpr(model_config, batch, remat_spec) -> str:
+def gradient_jaxpr(model_config, batch, remat_spec, *, unroll=1) -> str:
     cfg = model_config()
+    cfg.decoder.transformer.unroll = unroll
     cfg.decoder.transformer.layer.remat_spec = remat_spec
     # The blocks of a CPU compute the context again too, for the gradient of what divides it.
     cfg.decoder.transformer.layer.self_attention.attention.backend = "xla"
@@ -101,6 +102,17 @@ def test_what_is_not_kept_by_name_is_computed_again(model_config, packed_batch):
     # Again: the attention logits, for the gradient of the softmax, and the two of the gate.
     assert num_products(RematSpec(save="[qkvo]_proj|context")) - kept == 3
     assert num_products(RematSpec(offload="[qkvo]_proj|context")) - kept == 3
+
+
+@pytest.mark.parametrize(
+    ("unroll", "is_kept_apart"), [(1, False), (2, False), (3, True), (True, True)]
+)
+def test_what_unrolled_layers_compute_again_is_not_merged_with_the_first_computation(
+    model_config, packed_batch, unroll, is_kept_apart
+):
+    jaxpr = gradient_jaxpr(model_config, packed_batch, RematSpec(), unroll=unroll)
+    assert "prevent_cse=" in jaxpr
+    assert ("prevent_cse=True" in jaxpr) == is_kept_apart
 
 
 def test_what_is_offloaded_by_name_goes_to_the_host_and_comes_back(model_config, packed_batch):

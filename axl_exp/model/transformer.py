@@ -20,7 +20,7 @@ from axl_exp.model.feed_forward import TransformerFeedForwardLayer
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.remat import RematSpec, rematerialise
-from axl_exp.model.sharding import platform_in_use
+from axl_exp.model.sharding import map_shards, platform_in_use, spec_in_use
 from axl_exp.model.summaries import Summaries, collect_summaries, is_collecting, record_summary
 
 
@@ -193,7 +193,14 @@ def _in_rows(x_BSD: jax.Array) -> jax.Array:
     """
     if platform_in_use() != "tpu":
         return x_BSD
-    return with_layout_constraint(x_BSD, Layout(tuple(range(x_BSD.ndim))))
+    # A program of each device: of all devices, between slices, every one gets the whole batch.
+    spec = spec_in_use("batch", "sequence", "hidden")
+    in_rows = map_shards(
+        lambda x_BSD: with_layout_constraint(x_BSD, Layout(tuple(range(x_BSD.ndim)))),
+        in_specs=(spec,),
+        out_specs=spec,
+    )
+    return in_rows(x_BSD)
 
 
 def _with_layers_axis(stacked: nnx.State) -> nnx.State:

@@ -15,16 +15,6 @@ POINTS = recorded_points()
 
 # Where a plan is known to be off, and why.
 _OFF = {
-    # 0.82, 0.83: in unrolled layers XLA merges what the backward pass would compute again with the
-    # first computation, and so keeps norms and the products of linear1's halves; no plan knows.
-    **dict.fromkeys(
-        [
-            ("fuji-8B-v3-tiktoken", "gpu-h100-8"),
-            ("fuji-8B-v3-tiktoken-single-host", "gpu-h100-8"),
-            ("fuji-1B-v3-fp8", "gpu-h100-1"),
-        ],
-        "the plan of unrolled layers is too low",
-    ),
     # 1.61: libtpu leaves 20 of 28 MiB of temporaries in a core's own memory (VMEM), but not the
     # largest, of 4 MiB; a plan counts all in the device's.
     ("core-windows", "tpu-v6e-4"): "the plan of a program of some MiB is too high",

@@ -178,6 +178,10 @@ def test_a_rule_that_can_match_nothing_is_refused(fields, text, monkeypatch, cap
     assert said.startswith(f"error: {{rule}}: {text}")
 
 
+# Much to keep, and little of it at once.
+_DEEP = SetFields({"input.global_batch_size": 2048, "model.decoder.transformer.num_layers": 64})
+
+
 @pytest.mark.parametrize(
     ("selector", "modifiers", "verdict"),
     [
@@ -189,7 +193,7 @@ def test_a_rule_that_can_match_nothing_is_refused(fields, text, monkeypatch, cap
         # Of 48 GB per chip, four fifths.
         (
             "tpu-v5e-256",
-            [_mesh(fsdp=-1), _OFFLOAD, SetFields({"input.global_batch_size": 4096})],
+            [_mesh(fsdp=-1), _OFFLOAD, _DEEP],
             r"does not fit: \S+ GiB of 35\.8 GiB per device in the memory of the host, by plan",
         ),
     ],

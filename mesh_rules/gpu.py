@@ -17,6 +17,20 @@ _KEEP_ALL = SetFields(
     }
 )
 
+# H200 and B200, with 141 and 180 GB.
+_FITS_LARGE_MEMORY = (
+    Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+    Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
+    Fit(configs=TINY, smallest=1, max_tokens=16384),
+    Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+    Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
+    Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
+    Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
+    Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
+    Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
+    Fit(configs=B70, smallest=16, keeps_products=False),
+)
+
 _NUMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 RULES = (
@@ -135,16 +149,7 @@ RULES = (
         "gpu-h200",
         _NUMBERS,
         (
-            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
-            Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
-            Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
-            Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
-            Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
-            Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
-            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
-            Fit(configs=B70, smallest=16, keeps_products=False),
+            *_FITS_LARGE_MEMORY,
             Fit(configs=B405, smallest=128, model=8, keeps_products=False),
         ),
         reviewed=False,
@@ -153,16 +158,7 @@ RULES = (
         "gpu-b200",
         _NUMBERS,
         (
-            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
-            Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
-            Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
-            Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
-            Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
-            Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
-            Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
-            Fit(configs=B70, smallest=16, keeps_products=False),
+            *_FITS_LARGE_MEMORY,
             Fit(configs=B405, smallest=64, model=8, keeps_products=False),
         ),
         reviewed=False,

@@ -5,13 +5,14 @@ B batch, S sequence, T sequence of keys, N query heads, K key/value heads, H hea
 
 import contextlib
 from collections.abc import Iterator
-from unittest import mock
 
 import jax
 from jax._src.cudnn import fused_attention_stablehlo
 
 from axl_exp.model.qkv import QKV
 from axl_exp.model.sharding import mesh_is_split, spec_in_use
+
+_DECIDES = "should_export_dbias"
 
 
 def cudnn_attention(
@@ -57,8 +58,12 @@ def _no_gradient_of_mask() -> Iterator[None]:
 
     JAX 0.10 asks for it whatever the mask is, and has one place where it decides so.
     """
-    if not hasattr(fused_attention_stablehlo, "should_export_dbias"):
+    decide = getattr(fused_attention_stablehlo, _DECIDES, None)
+    if decide is None:
         yield
         return
-    with mock.patch.object(fused_attention_stablehlo, "should_export_dbias", lambda *_: False):
+    setattr(fused_attention_stablehlo, _DECIDES, lambda *_: False)
+    try:
         yield
+    finally:
+        setattr(fused_attention_stablehlo, _DECIDES, decide)

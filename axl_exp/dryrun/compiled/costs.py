@@ -41,8 +41,8 @@ _SPLASH_SHARE = 0.75
 # Large products: about 700 to 750 TFLOP/s of an H100's 989, at which it runs into its power limit
 # ("How to Scale Your Model", chapter 12: 80 to 85 % are reached in practice at best).
 _GPU_PRODUCT_SHARE = 0.75
-# fp8 and int8 beside bfloat16 (NVIDIA's datasheets of A100, H100, H200, B200).
-_SPEED_OF_8_BITS = 2
+# Of HLO's names of element types of 8 bits the first letters: the kinds that a chip's table has.
+_KINDS_IN_8_BITS = {"s8": "int8", "u8": "int8", "f8": "float8"}
 # cuDNN's attention, causal, head dim 128, 8k: about 550 forward, 450 backward of 989 TFLOP/s (Shah
 # et al. 2024, arXiv:2407.08608, figures 5 and 6).
 _CUDNN_SHARE = 0.5
@@ -174,8 +174,9 @@ class Costs:
         flops = self._product_flops(where, instruction)
         if not flops:
             return 0.0
-        left, right = (where.operand(instruction, i).arrays[0] for i in (0, 1))
-        return flops / (_SPEED_OF_8_BITS if left.num_bits == right.num_bits == 8 else 1)
+        left, right = (where.operand(instruction, i).arrays[0].dtype[:2] for i in (0, 1))
+        kind = _KINDS_IN_8_BITS.get(left, "") if right in _KINDS_IN_8_BITS else ""
+        return flops * self.chip.peak_flops_per_second / self.chip.peak_of(kind)
 
     def _product_flops(self, where: Computation, instruction: Instruction) -> int:
         if not _GEMM.match(custom_call_target(instruction)):

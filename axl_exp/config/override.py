@@ -174,22 +174,28 @@ def _parse_as(text: str, hint: Any) -> Any:
     if hint is float:
         return float(text)
     if hint is str:
-        quoted = re.fullmatch(r"""(["']).*\1""", text, re.DOTALL)
-        return ast.literal_eval(text) if quoted else text
+        return _unquoted(text)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return hint[text] if text in hint.__members__ else hint(text)
+        return hint[text] if text in hint.__members__ else hint(_unquoted(text))
     if typing.get_origin(hint) is Literal:
-        return {str(option): option for option in typing.get_args(hint)}[text]
+        return {str(option): option for option in typing.get_args(hint)}[_unquoted(text)]
     if isinstance(hint, type) and issubclass(hint, pathlib.PurePath):
-        return hint(text)
+        return hint(_unquoted(text))
     if is_dtype(hint):
-        return hint(text.removeprefix("jnp.").removeprefix("jax.numpy."))
+        printed = re.fullmatch(r"dtype\((.*)\)", text)  # As config.txt has it.
+        name = _unquoted(printed[1] if printed else text)
+        return hint(name.removeprefix("jnp.").removeprefix("jax.numpy."))
     if hint is Any:
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):
             return text
     return _parse_container(text, typing.get_origin(hint) or hint)
+
+
+def _unquoted(text: str) -> str:
+    quoted = re.fullmatch(r"""(["']).*\1""", text, re.DOTALL)
+    return ast.literal_eval(text) if quoted else text
 
 
 def _parse_container(text: str, kind: Any) -> Any:

@@ -114,8 +114,10 @@ def override(path: str, text: str) -> Any:
         ("color", "BLUE", Color.BLUE),
         ("color", "blue", Color.BLUE),
         ("mode", "exact", "exact"),
+        ("mode", '"exact"', "exact"),  # As config.txt has it.
         ("dtype", "float32", np.dtype("float32")),
         ("dtype", "bfloat16", jnp.dtype("bfloat16")),
+        ("dtype", 'dtype("float32")', np.dtype("float32")),  # As config.txt has it.
         ("dtype", "jnp.float8_e4m3fn", jnp.dtype("float8_e4m3fn")),
         ("any_dtype", "bfloat16", jnp.dtype("bfloat16")),
         ("path", "/data/c4", pathlib.Path("/data/c4")),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from axl_exp.cli import (
     CommandParser,
@@ -20,7 +19,6 @@ from axl_exp.cli import (
 
 if TYPE_CHECKING:
     from axl_exp.config import Override
-    from axl_exp.dryrun.section import Section
 
 _EPILOG = """\
 levels:
@@ -102,6 +100,7 @@ def _single(flags: argparse.Namespace, changes: list[Override]) -> int:
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.dryrun.show import sections_of
     from axl_exp.dryrun.sweep import is_pattern
+    from axl_exp.dryrun.tell import tell
     from axl_exp.errors import UserError
     from axl_exp.resolve import resolve
 
@@ -114,7 +113,7 @@ def _single(flags: argparse.Namespace, changes: list[Override]) -> int:
     with SweepProgress(total=1) as progress:
         progress.say(f"{resolved.name} on {resolved.hardware}")
         run = dry_run(resolved, level=flags.level, progress=progress.stage)
-    _tell(flags, run.to_json(), sections_of(run), title=f"{run.config} on {run.selector}")
+    tell(flags, run.to_json(), sections_of(run), title=f"{run.config} on {run.selector}")
     return 0 if run.fits else 1
 
 
@@ -122,6 +121,7 @@ def _sweep(flags: argparse.Namespace, changes: list[Override]) -> int:
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.dryrun.show import section_of_rows
     from axl_exp.dryrun.sweep import find_pairs, sweep
+    from axl_exp.dryrun.tell import tell
 
     pairs = find_pairs(config=flags.config, mesh=flags.mesh, module=flags.module)
     rows = []
@@ -138,26 +138,8 @@ def _sweep(flags: argparse.Namespace, changes: list[Override]) -> int:
             progress.advance()
     rows.sort(key=lambda row: pairs.index((row.config, row.selector)))
     told = [row.to_json() for row in rows]
-    _tell(flags, told, [section_of_rows(rows)], title="Dry runs")
+    tell(flags, told, [section_of_rows(rows)], title="Dry runs")
     return 0 if all(row.verdict == "fits" for row in rows) else 1
-
-
-def _tell(flags: argparse.Namespace, told: Any, sections: list[Section], *, title: str) -> None:
-    """Print what was found as the flags ask for it."""
-    from axl_exp.dryrun.section import as_html, as_markdown, print_sections
-    from axl_exp.report.terminal import make_console
-    from axl_exp.run.files import write_text
-
-    try:
-        if flags.html is not None:
-            write_text(flags.html, as_html(sections, title=title))
-    finally:  # What was found is told, even where the page cannot be written.
-        if flags.json:
-            print(json.dumps(told, indent=2))
-        elif flags.md:
-            print(as_markdown(sections), end="")
-        else:
-            print_sections(sections, make_console())
 
 
 if __name__ == "__main__":

@@ -68,20 +68,21 @@ def _short(owner: str) -> str:
 
 
 def _collectives_section(facts: CompiledFacts) -> Section:
-    rows = [
-        (
-            c.kind,
-            "*".join(c.mesh_axes),
-            c.link,
-            c.owner,
-            f"{c.count:,}",
-            format_bytes(c.num_bytes),
-            format_seconds(c.seconds),
-        )
-        for c in facts.collectives
-    ]
-    headers = ("in the program", "along", "over", "of", "times", "bytes", "on its links")
-    return Section("", headers, rows, right=(4, 5, 6))
+    groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for c in facts.collectives:
+        figures = (f"{c.count:,}", format_bytes(c.num_bytes), format_seconds(c.seconds))
+        path = (c.kind, "*".join(c.mesh_axes), c.link)
+        groups.setdefault(path, []).append((*figures, c.owner))
+    headers = ("times", "bytes", "on its links", "of")
+    return Section(
+        headers=("in the program", "along", "over", *headers),
+        rows=[(*path, *cells) for path, rows in groups.items() for cells in rows],
+        right=(3, 4, 5),
+        narrow=[
+            Section(f"in the program: {kind} along {axes} over {link}", headers, rows, (0, 1, 2))
+            for (kind, axes, link), rows in groups.items()
+        ],
+    )
 
 
 def _times(facts: CompiledFacts) -> list[tuple[str, str]]:

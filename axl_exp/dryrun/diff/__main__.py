@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--module", help="a module of your own with configs, in both commits")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--md", action="store_true", help="print Markdown")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page too")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser
 
@@ -52,9 +52,12 @@ def _diff(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
     from axl_exp.dryrun.diff.changes import diff_sweeps
     from axl_exp.dryrun.diff.of_ref import rows_of_ref
     from axl_exp.dryrun.diff.show import diff_json, section_of_diff
-    from axl_exp.dryrun.section import as_markdown, print_sections
-    from axl_exp.report.terminal import make_console
+    from axl_exp.dryrun.tell import tell
     from axl_exp.run.checkout import repository_root, resolve_ref
+    from axl_exp.run.files import check_writable
+
+    if flags.html is not None:
+        check_writable(flags.html)  # Before what takes minutes, not after it.
 
     repository = repository_root(Path.cwd())
     refs = [resolve_ref(name, repository=repository) for name in (flags.a, flags.b)]
@@ -70,12 +73,8 @@ def _diff(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
     }
     found = diff_sweeps(*(sweeps[ref.commit] for ref in refs))
     a, b = (f"{ref.name} ({ref.commit[:12]})" for ref in refs)
-    if flags.json:
-        print(json.dumps(diff_json(found, a=refs[0].commit, b=refs[1].commit), indent=2))
-    elif flags.md:
-        print(as_markdown([section_of_diff(found, a=a, b=b)]), end="")
-    else:
-        print_sections([section_of_diff(found, a=a, b=b)], make_console())
+    told = diff_json(found, a=refs[0].commit, b=refs[1].commit)
+    tell(flags, told, [section_of_diff(found, a=a, b=b)], title="Dry runs of two commits")
     return 1 if found.rows else 0
 
 

@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--top", type=_count, default=5, help="how many are told, and compiled")
     parser.add_argument("--module", help="a module of your own with configs and rules")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--md", action="store_true", help="print Markdown")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser
 
@@ -39,7 +40,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse flags and search; returns the exit code."""
     words, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = make_parser().parse_args(words)
+    parser = make_parser()
+    flags = parser.parse_args(words)
+    if flags.json and flags.md:
+        parser.error("--json and --md exclude each other")
     return run_command(lambda: _search(flags, overrides), debug=flags.debug)
 
 
@@ -48,7 +52,7 @@ def _search(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
     from axl_exp.dryrun.progress import SweepProgress
     from axl_exp.dryrun.search.search import Question, search
     from axl_exp.dryrun.search.show import answer_json, paste_text, section_of, where_to_paste
-    from axl_exp.dryrun.section import print_sections
+    from axl_exp.dryrun.section import as_markdown, print_sections
     from axl_exp.mesh import parse_selector
     from axl_exp.report.terminal import make_console
 
@@ -68,11 +72,15 @@ def _search(flags: argparse.Namespace, overrides: list[tuple[str, str]]) -> int:
             advance=progress.advance,
             progress=progress.stage,
         )
+    text = paste_text(answer)
     if flags.json:
         print(json.dumps(answer_json(answer), indent=2))
+    elif flags.md:
+        print(as_markdown([section_of(answer)]), end="")
+        if text:
+            print(f"\n{where_to_paste(answer)}\n\n```python\n{text}```")
     else:
         print_sections([section_of(answer)], make_console())
-        text = paste_text(answer)
         if text:
             print(f"\n{where_to_paste(answer)}\n\n{text}", end="")
     return 0 if answer.best else 1

@@ -98,6 +98,18 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_difference_is_a_page_too_and_one_that_cannot_be_written_is_told_at_once(
+    repository, capsys, tmp_path
+):
+    page = tmp_path / "page.html"
+    assert main(["old", "new", "--md", f"--html={page}"]) == 1
+    assert "| x | s | 1 | step +100.0 %" in capsys.readouterr().out
+    assert "<td>x</td><td>s</td>" in page.read_text()
+    assert main(["old", "new", "--html=/no/such/page.html"]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: cannot write /no/such/page.html: No such file or directory\n"
+
+
 def test_two_commits_are_swept_by_their_own_code_and_leave_no_worktree(repository, capsys):
     assert main(["old", "new", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

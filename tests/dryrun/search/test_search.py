@@ -1,5 +1,6 @@
 """The search against all settings of a small hardware, and its rule against itself."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -169,3 +170,12 @@ def test_a_search_without_an_answer_is_one_line(flags, told, capsys):
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_an_answer_in_markdown_has_the_rule_as_a_block_of_code(answer, monkeypatch, capsys):
+    found = dataclasses.replace(answer, today=None)
+    monkeypatch.setattr("axl_exp.dryrun.search.search.search", lambda *_, **__: found)
+    assert main(["--config=fuji-1B-v3-single-host", "--mesh=gpu-h100-2", "--md"]) == 0
+    told = capsys.readouterr().out
+    assert "\n| 1 | fsdp=2 |" in told or "\n| 1 | data=2 |" in told
+    assert told.endswith(f"```python\n{paste_text(found)}```\n")

@@ -25,18 +25,25 @@ from axl_exp.train.state import PureModel, TrainState, abstract_train_state
 from axl_exp.train.step import make_train_step
 from axl_exp.train.trainer import BATCH_KEYS
 
-# Neighbours in a sweep are much alike; a traced step takes some MiB.
-_NUM_KEPT = 16
+# Neighbours in a sweep are much alike; a traced step takes some MiB, a model without weights little.
+_NUM_STEPS_KEPT = 16
+_NUM_MODELS_KEPT = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class _ByText:
+    """A config as its text, since configs have no hash of their own."""
+
+    text: str
+    cfg: Any = dataclasses.field(compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
     """All that a step is traced from: whatever else configs or chips differ in, theirs is one."""
 
-    model: Any = dataclasses.field(hash=False)
-    learner: Any = dataclasses.field(hash=False)
-    # Configs have no hash of their own.
-    texts: tuple[str, str]
+    model: _ByText
+    learner: _ByText
     train_dtype: Any
     seed: int
     accumulation_steps: int
@@ -115,9 +122,8 @@ def _with_auto(model_cfg: Any) -> Any | None:
 
 def _source(cfg: Any, model_cfg: Any, hardware: HardwareSelector) -> _Source:
     return _Source(
-        model=model_cfg,
-        learner=cfg.learner,
-        texts=(config_text(model_cfg), config_text(cfg.learner)),
+        model=_ByText(config_text(model_cfg), model_cfg),
+        learner=_ByText(config_text(cfg.learner), cfg.learner),
         train_dtype=cfg.train_dtype,
         seed=cfg.seed,
         accumulation_steps=cfg.accumulation_steps,
@@ -128,11 +134,16 @@ def _source(cfg: Any, model_cfg: Any, hardware: HardwareSelector) -> _Source:
     )
 
 
-@functools.lru_cache(maxsize=_NUM_KEPT)
+@functools.lru_cache(maxsize=_NUM_MODELS_KEPT)
+def _model(model: _ByText) -> PureModel:
+    return PureModel(model.cfg)
+
+
+@functools.lru_cache(maxsize=_NUM_STEPS_KEPT)
 def _trace(source: _Source) -> TracedStep:
     mesh = source.mesh()
-    model = PureModel(source.model)
-    learner = source.learner.instantiate(logical_axes=model.logical_axes)
+    model = _model(source.model)
+    learner = source.learner.cfg.instantiate(logical_axes=model.logical_axes)
     state = abstract_train_state(model, learner, mesh)
     step = make_train_step(
         model,

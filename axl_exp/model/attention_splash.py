@@ -31,7 +31,6 @@ def splash_attention(
     values it takes whole.
     """
     kernel = _kernel(
-        num_heads=qkv.query.shape[2],
         sequence_length=qkv.query.shape[1],
         spec=spec,
         sliding_window=sliding_window,
@@ -66,12 +65,12 @@ def splash_attention(
 
 def _kernel(
     *,
-    num_heads: int,
     sequence_length: int,
     spec: SplashSpec,
     sliding_window: int | None,
     logit_cap: float | None,
 ) -> kernels.SplashAttentionKernel:
+    num_head_shards = num_shards_in_use("heads")
     num_sequence_shards = num_shards_in_use("sequence")
     size = (sequence_length, sequence_length)
     if sliding_window is None:
@@ -85,7 +84,8 @@ def _kernel(
     block_kv_dkv = _block(spec.block_kv_backward, sequence_length)
     is_fused = spec.fused_backward
     return kernels.make_splash_mha(
-        masks.MultiHeadMask([mask] * num_heads),
+        # All heads of a device share one mask; per head, the same is found at many times the work.
+        masks.MultiHeadMask([mask] * num_head_shards),
         block_sizes=kernels.BlockSizes(
             block_q=block_q,
             block_kv=block_kv,
@@ -96,7 +96,7 @@ def _kernel(
             use_fused_bwd_kernel=is_fused,
         ),
         attn_logits_soft_cap=logit_cap,
-        head_shards=num_shards_in_use("heads"),
+        head_shards=num_head_shards,
         q_seq_shards=num_sequence_shards,
         residual_checkpoint_name=FLASH_RESIDUALS,
         interpret=spec.interpret,

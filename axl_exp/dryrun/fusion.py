@@ -7,6 +7,7 @@ network), or if computing it again would keep more alive than the value itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from axl_exp.dryrun.kernels import is_kernel
@@ -121,7 +122,7 @@ class Fusion:
             return True
         readers = self._readers.get(value, [])
         is_read_whole = value in self._outputs or any(
-            is_alone(reader) and not _is_sum(reader) for reader in readers
+            is_alone(reader) and not _is_sum(reader.name) for reader in readers
         )
         if is_view(op) and not any(source in self._on_the_fly for source in op.inputs):
             # What is laid out anew is still the same memory; a loop or a kernel finds it as it is.
@@ -147,9 +148,10 @@ def is_view(op: Op) -> bool:
 
 def is_alone(op: Op) -> bool:
     """Return whether an operation is never part of a chain: its inputs and outputs have memory."""
-    return op.name in _ALONE or is_kernel(op) or _is_sum(op)
+    return op.name in _ALONE or is_kernel(op) or _is_sum(op.name)
 
 
-def _is_sum(op: Op) -> bool:
+@functools.cache
+def _is_sum(name: str) -> bool:
     """Whether it ends a chain: what it reads is computed on the fly, what it writes is small."""
-    return op.name.startswith(_REDUCTIONS) and not is_view(op)
+    return name.startswith(_REDUCTIONS) and name not in _VIEWS

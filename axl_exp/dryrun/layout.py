@@ -43,7 +43,7 @@ class Mesh:
 
     def factor(self, axes: Sequence[str]) -> int:
         """Return how many devices lie along `axes`."""
-        return math.prod(self.sizes.get(axis, 1) for axis in axes)
+        return math.prod([self.sizes.get(axis, 1) for axis in axes])
 
     def spec(self, partition_spec: Any, rank: int) -> Spec:
         """Return a PartitionSpec as a Spec of `rank` dims; axes of one device are left out."""
@@ -62,7 +62,10 @@ class Mesh:
 
         Rows run along the last dim where `in_rows`, else along that which leaves the least gaps.
         """
-        dims = [-(-dim // self.factor(axes)) for dim, axes in zip(value.shape, spec, strict=True)]
+        dims = [
+            -(-dim // self.factor(axes)) if axes else dim
+            for dim, axes in zip(value.shape, spec, strict=True)
+        ]
         count = math.prod(dims)
         if len(dims) < 2 or not count:
             return count * value.itemsize

@@ -88,11 +88,16 @@ class _Walker:
         self.bodies: dict[Op, tuple[Walk, int]] = {}
         self.moves_of: dict[Op, list[Move]] = {}
         self._seen_moves: set[tuple[Value, str, tuple[str, ...]]] = set()
+        self._bytes: dict[Value, int] = {}
         for op in program.ops:
             self._place(op)
 
     def bytes_of(self, value: Value) -> int:
-        return self.mesh.local_bytes(value, self.specs[value], in_rows=value in self.rows)
+        """Return the size of a value on a device, once every value has its layout."""
+        if value not in self._bytes:
+            in_rows = value in self.rows
+            self._bytes[value] = self.mesh.local_bytes(value, self.specs[value], in_rows=in_rows)
+        return self._bytes[value]
 
     def _walk_body(self, op: Op, inputs: list[Spec], wanted: list[Spec | None]) -> Walk:
         return walk(

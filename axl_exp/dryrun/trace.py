@@ -25,7 +25,8 @@ from axl_exp.train.state import PureModel, TrainState, abstract_train_state
 from axl_exp.train.step import make_train_step
 from axl_exp.train.trainer import BATCH_KEYS
 
-# Neighbours in a sweep are much alike; a traced step takes some MiB, a model without weights little.
+# Neighbours in a sweep are much alike. A traced step takes some MiB, a model without weights few
+# KiB.
 _NUM_STEPS_KEPT = 16
 _NUM_MODELS_KEPT = 128
 

@@ -1,4 +1,4 @@
-"""What the compilers of TPUs are told, in the groups in which it is published.
+"""What compilers are told: those of TPUs in the groups in which it is published.
 
 MaxText's benchmarks/xla_flags_library.py has the groups and its files of models say which run with
 which; AXLearn's axlearn/common/compiler_options.py sets much the same for v6e. Options that libtpu
@@ -55,6 +55,10 @@ HOST_OFFLOAD: Options = {
     "xla_tpu_host_transfer_overlap_limit": 24,
     "xla_tpu_scheduler_percent_shared_memory_limit": 100,
 }
+# The gradient of each weight is summed as soon as it is there. Else XLA:GPU gathers gradients until
+# 30 MiB of their sums are a device's own, which is that of many layers where devices are many: it
+# holds them all that long, and nothing is left to hide the sum behind.
+SCATTER_AT_ONCE: Options = {"xla_gpu_reduce_scatter_combine_threshold_bytes": 2**17}
 
 
 def tell_compiler(*groups: Options) -> SetFields:

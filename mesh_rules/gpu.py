@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
+from mesh_rules.compiler_options import SCATTER_AT_ONCE, tell_compiler
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
-from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
+from mesh_rules.sizes import (
+    ALIBI_1B,
+    ALIBI_7B,
+    B1,
+    B3,
+    B7,
+    B7_ALONE,
+    B7_SINGLE_HOST,
+    B70,
+    B405,
+    TINY,
+)
 from mesh_rules.variants import VARIANT
 
 # Nothing but norms and what lies between two products is computed again, and layers are no loop: a
 # loop copies what it keeps into stacks, and weights and gradients out of and into theirs.
-_KEEP_ALL = SetFields(
-    {
-        "model.decoder.transformer.layer.remat_spec.save": "[qkvo]_proj|flash_residuals|linear1.*",
-        "model.decoder.transformer.unroll": True,
-    }
+_KEEP_ALL = (
+    SetFields(
+        {
+            "model.decoder.transformer.layer.remat_spec.save": (
+                "[qkvo]_proj|flash_residuals|linear1.*"
+            ),
+            "model.decoder.transformer.unroll": True,
+        }
+    ),
+    tell_compiler(SCATTER_AT_ONCE),
 )
 
 # H200 and B200, with 141 and 180 GB.
@@ -22,12 +39,12 @@ _FITS_LARGE_MEMORY = (
     Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
     Fit(configs=ALIBI_7B, smallest=2, keeps_products=False, max_tokens=4096),
     Fit(configs=TINY, smallest=1, max_tokens=16384),
-    Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
-    Fit(configs=B3, smallest=1, others=(_KEEP_ALL,)),
+    Fit(configs=B1, smallest=1, max_tokens=16384, others=_KEEP_ALL),
+    Fit(configs=B3, smallest=1, others=_KEEP_ALL),
     Fit(configs=B7, smallest=2, largest=2, keeps_products=False),
-    Fit(configs=B7, smallest=4, others=(_KEEP_ALL,)),
+    Fit(configs=B7, smallest=4, others=_KEEP_ALL),
     Fit(configs=B7_SINGLE_HOST, smallest=2, largest=2, keeps_products=False),
-    Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=(_KEEP_ALL,)),
+    Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, others=_KEEP_ALL),
     Fit(configs=B70, smallest=16, keeps_products=False),
 )
 
@@ -99,11 +116,20 @@ RULES = (
         "gpu-a100-40gb",
         _NUMBERS,
         (
-            Fit(configs=ALIBI_1B, smallest=4, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=8, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs="honeycrisp-3B", smallest=2, largest=2, keeps_products=False),
             Fit(configs=B3, smallest=4, keeps_products=False),
+            Fit(
+                configs=B7_ALONE,
+                smallest=4,
+                largest=4,
+                model=2,
+                keeps_products=False,
+                max_tokens=4096,
+            ),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=64, model=4, keeps_products=False),
@@ -120,10 +146,11 @@ RULES = (
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, keeps_products=False),
             Fit(configs=B3, smallest=1, keeps_products=False),
+            Fit(configs=B7_ALONE, smallest=2, largest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=256, model=8, keeps_products=False),
+            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
         ),
         reviewed=False,
     ),
@@ -134,15 +161,16 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, max_tokens=16384, others=(_KEEP_ALL,)),
+            Fit(configs=B1, smallest=1, max_tokens=16384, others=_KEEP_ALL),
             Fit(configs=B3, smallest=1, largest=1, keeps_products=False),
-            Fit(configs=B3, smallest=2, others=(_KEEP_ALL,)),
+            Fit(configs=B3, smallest=2, others=_KEEP_ALL),
+            Fit(configs=B7_ALONE, smallest=2, largest=2, keeps_products=False, max_tokens=4096),
             Fit(configs=B7, smallest=4, largest=4, keeps_products=False),
-            Fit(configs=B7, smallest=8, largest=128, others=(_KEEP_ALL,)),
+            Fit(configs=B7, smallest=8, largest=128, others=_KEEP_ALL),
             Fit(configs=B7_SINGLE_HOST, smallest=4, largest=4, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=(_KEEP_ALL,)),
+            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=_KEEP_ALL),
             Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=256, model=8, keeps_products=False),
+            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
         ),
     ),
     *general_rules(
@@ -158,6 +186,8 @@ RULES = (
         "gpu-b200",
         _NUMBERS,
         (
+            Fit(configs=ALIBI_7B, smallest=1, largest=1, keeps_products=False, max_tokens=4096),
+            Fit(configs=B7_ALONE, smallest=1, largest=1, keeps_products=False, max_tokens=4096),
             *_FITS_LARGE_MEMORY,
             Fit(configs=B405, smallest=64, model=8, keeps_products=False),
         ),

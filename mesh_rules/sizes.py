@@ -12,5 +12,7 @@ B3 = "(fuji|honeycrisp)-3B-?.*"
 # Their single-host variants have a batch for few devices.
 B7 = "fuji-(7B|8B)-((?!single-host).)*|gala-7B"
 B7_SINGLE_HOST = "fuji-(7B|8B)-.*-single-host.*"
+# Of both, those that have fewer parameters than fuji-8B.
+B7_ALONE = "fuji-7B-.*|gala-7B"
 B70 = "fuji-70B-.*"
 B405 = "fuji-405B-.*"

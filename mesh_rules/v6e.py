@@ -63,6 +63,14 @@ RULES = (
         (1, 4, 8, 16, 32, 64, 128, 256),
         (
             Fit(configs=ALIBI_1B, smallest=4, keeps_products=False, max_tokens=4096),
+            Fit(
+                configs=ALIBI_7B,
+                smallest=8,
+                largest=8,
+                model=4,
+                keeps_products=False,
+                max_tokens=4096,
+            ),
             Fit(configs=ALIBI_7B, smallest=16, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, largest=1, keeps_products=False),

@@ -132,6 +132,12 @@ def test_gpus_with_room_run_no_product_and_no_attention_kernel_twice(name, selec
         ("fuji-70B-v2", "gpu-h100-8", "gpu-h100-32"),
         ("fuji-405B-v3", "tpu-v6e-256", "tpu-v6e-256-2"),
         ("fuji-405B-v3", "tpu-v4-512", "tpu-v4-1024"),
+        ("fuji-405B-v3", "gpu-h100-64", "gpu-h100-128"),
+        ("fuji-7B-v2", "gpu-h200-1", "gpu-h200-2"),
+        # A larger vocabulary, 1.3 billion parameters more.
+        ("fuji-8B-v3-tiktoken", "gpu-b200-1", "gpu-b200-2"),
+        ("fuji-8B-v3-tiktoken", "gpu-a100-2", "gpu-a100-4"),
+        ("fuji-8B-v3-tiktoken", "gpu-a100-40gb-4", "gpu-a100-40gb-8"),
     ],
 )
 def test_what_cannot_fit_says_the_smallest_hardware_on_which_it_does(name, selector, smallest):
@@ -148,6 +154,11 @@ def test_what_cannot_fit_says_the_smallest_hardware_on_which_it_does(name, selec
         ("fuji-70B-v1", "tpu-v5e-64"),
         ("fuji-70B-v1", "tpu-v6e-32"),
         ("fuji-405B-v3", "tpu-v6e-256"),
+        ("fuji-7B-v3", "gpu-h100-1"),
+        ("fuji-8B-v3-tiktoken", "gpu-a100-40gb-4"),
+        ("fuji-8B-v3-tiktoken", "gpu-b200-1"),
+        ("fuji-70B-v2", "gpu-h100-16"),
+        ("fuji-405B-v3", "gpu-h100-64"),
     ],
 )
 def test_one_size_below_the_smallest_no_layout_leaves_a_tenth(name, selector):
@@ -156,7 +167,7 @@ def test_one_size_below_the_smallest_no_layout_leaves_a_tenth(name, selector):
     hardware = parse_selector(selector)
     with pytest.raises(TooSmallError):
         resolve(name, selector=selector)
-    for model in {4, min(8, hardware.num_devices)}:
+    for model in {min(size, hardware.num_devices) for size in (4, 8)}:
         mesh = MeshShape(fsdp=hardware.num_devices // model, model=model)
         rows = resolve(name).config.input.global_batch_size
         settings = Settings(mesh, Remat("inputs"), accumulations(mesh, rows=rows)[-1])
@@ -241,8 +252,9 @@ def test_mesh_rules_come_without_jax():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-# MaxText's benchmarks: its v6e models have a larger limit of VMEM, its v5e models overlap sums of
-# data parallelism, what offloads has options for that; other hardware knows none of them.
+# Of TPUs as in MaxText's benchmarks: its v6e models have a larger limit of VMEM, its v5e models
+# overlap sums of data parallelism, what offloads has options for that; other hardware knows none of
+# them.
 @pytest.mark.parametrize(
     ("name", "selector", "has", "has_not"),
     [
@@ -256,10 +268,17 @@ def test_mesh_rules_come_without_jax():
         ),
         ("fuji-70B-v2", "tpu-v5p-1024", {"xla_tpu_megacore_fusion_allow_ags": "false"}, "vmem"),
         ("fuji-7B-v2", "gpu-h100-256", {}, ""),
+        # Where layers are unrolled.
+        (
+            "gala-1B",
+            "gpu-h100-256",
+            {"xla_gpu_reduce_scatter_combine_threshold_bytes": 131072},
+            "tpu",
+        ),
         ("fuji-tiny", "cpu-1", {}, ""),
     ],
 )
-def test_compilers_of_tpus_are_told_what_is_published_for_them(name, selector, has, has_not):
+def test_compilers_are_told_what_is_for_their_hardware(name, selector, has, has_not):
     options = resolve(name, selector=selector).config.compiler_options
     assert has.items() <= options.items()
     assert not any(has_not in option for option in options)

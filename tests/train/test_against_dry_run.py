@@ -11,7 +11,7 @@ from axl_exp.resolve import resolve
 from axl_exp.train.summary import against_dry_run
 
 PREDICTED = {"memory_bytes": 1000, "step_seconds": 2.0, "bound_by": "compute"}
-PLAN = SimpleNamespace(memory=SimpleNamespace(compiled_bytes=900))
+PLAN = SimpleNamespace(memory=SimpleNamespace(compiled_bytes=900), num_devices=1)
 SUMMARY = {"peak_memory_bytes": 1100, "step_seconds_p50": 3.0}
 
 
@@ -42,6 +42,15 @@ def test_on_a_host_the_memory_is_the_compilers_and_there_is_no_least_time():
     assert found["memory_ratio"] == pytest.approx(0.9)
     assert found["memory_measured_by"] == "compiler"
     assert "step_ratio" not in found
+
+
+def test_over_several_devices_of_a_host_no_check_is_made_of_memory():
+    several = SimpleNamespace(memory=PLAN.memory, num_devices=2)
+    found = against_dry_run({"memory_bytes": 600}, SUMMARY, plan=several, platform="cpu")  # pyright: ignore
+    assert found["compiled_memory_bytes"] == 900
+    assert checks(found) == {}
+    told = against_dry_run(PREDICTED, SUMMARY, plan=several, platform="tpu")  # pyright: ignore
+    assert "memory" in checks(told)
 
 
 def test_a_step_shorter_than_its_dry_run_and_memory_far_from_it_are_broken_checks():

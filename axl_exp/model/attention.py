@@ -98,7 +98,7 @@ class GroupedQueryAttention(BaseLayer):
         logit_bias: InstantiableConfig | None = None
         # What computes softmax(query · key) · value: see BackendName.
         backend: BackendName = "auto"
-        # The blocks of the splash backend; None: 512 by 512.
+        # The blocks of the splash backend; None: those that are fastest.
         splash: SplashSpec | None = None
         # Of the probabilities.
         dropout: InstantiableConfig = Dropout.default_config()

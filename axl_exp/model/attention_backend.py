@@ -22,16 +22,21 @@ LANES = 128
 
 @config_class
 class SplashSpec(ConfigBase):
-    """How splash attention divides its work; every size is lowered to what divides a sequence."""
+    """How splash attention divides its work; every size is lowered to what divides a sequence.
+
+    What is None is chosen by the case (`splash_blocks.py`).
+    """
 
     # Queries and keys of a block, forward; multiples of 128.
-    block_q: int = 512
-    block_kv: int = 512
+    block_q: int | None = None
+    block_kv: int | None = None
     # The same of the backward pass.
-    block_q_backward: int = 512
-    block_kv_backward: int = 512
+    block_q_backward: int | None = None
+    block_kv_backward: int | None = None
+    # Keys of a block that are multiplied at a time, in both passes.
+    block_kv_compute: int | None = None
     # One backward kernel in place of two: fewer operations, and more memory for parts of sums.
-    fused_backward: bool = False
+    fused_backward: bool | None = None
     # Run the kernel in Pallas' interpreter, slowly, on any hardware: to try it out.
     interpret: bool = False
 

@@ -10,10 +10,11 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import NamedSharding
 
-from axl_exp.model.attention_backend import LANES, SplashSpec
+from axl_exp.model.attention_backend import SplashSpec
 from axl_exp.model.qkv import QKV
 from axl_exp.model.remat import FLASH_RESIDUALS
 from axl_exp.model.sharding import mesh_is_split, num_shards_in_use, spec_in_use
+from axl_exp.model.splash_blocks import choose_blocks
 
 
 def splash_attention(
@@ -30,11 +31,21 @@ def splash_attention(
     mesh every device takes its rows, its heads and its part of the queries of a row; keys and
     values it takes whole.
     """
+    _, sequence_length, _, head_dim = qkv.query.shape
+    block_sizes = choose_blocks(
+        spec,
+        num_queries=sequence_length // num_shards_in_use("sequence"),
+        num_keys=sequence_length,
+        head_dim=head_dim,
+        dtype=qkv.query.dtype,
+        sliding_window=sliding_window,
+    )
     kernel = _kernel(
-        sequence_length=qkv.query.shape[1],
-        spec=spec,
+        sequence_length=sequence_length,
+        block_sizes=block_sizes,
         sliding_window=sliding_window,
         logit_cap=logit_cap,
+        interpret=spec.interpret,
     )
 
     def attend(kernel, query, key, value, query_segment_ids, key_segment_ids) -> Any:
@@ -66,9 +77,10 @@ def splash_attention(
 def _kernel(
     *,
     sequence_length: int,
-    spec: SplashSpec,
+    block_sizes: kernels.BlockSizes,
     sliding_window: int | None,
     logit_cap: float | None,
+    interpret: bool,
 ) -> kernels.SplashAttentionKernel:
     num_head_shards = num_shards_in_use("heads")
     num_sequence_shards = num_shards_in_use("sequence")
@@ -78,32 +90,13 @@ def _kernel(
     else:
         seen = (sliding_window - 1, 0)  # Keys before and after the query itself.
         mask = masks.LocalMask(size, seen, offset=0, shard_count=num_sequence_shards)
-    per_shard = sequence_length // num_sequence_shards
-    block_q, block_kv = _block(spec.block_q, per_shard), _block(spec.block_kv, sequence_length)
-    block_q_dkv = _block(spec.block_q_backward, per_shard)
-    block_kv_dkv = _block(spec.block_kv_backward, sequence_length)
-    is_fused = spec.fused_backward
     return kernels.make_splash_mha(
         # All heads of a device share one mask; per head, the same is found at many times the work.
         masks.MultiHeadMask([mask] * num_head_shards),
-        block_sizes=kernels.BlockSizes(
-            block_q=block_q,
-            block_kv=block_kv,
-            block_q_dkv=block_q_dkv,
-            block_kv_dkv=block_kv_dkv,
-            block_q_dq=None if is_fused else block_q_dkv,
-            block_kv_dq=None if is_fused else block_kv_dkv,
-            use_fused_bwd_kernel=is_fused,
-        ),
+        block_sizes=block_sizes,
         attn_logits_soft_cap=logit_cap,
         head_shards=num_head_shards,
         q_seq_shards=num_sequence_shards,
         residual_checkpoint_name=FLASH_RESIDUALS,
-        interpret=spec.interpret,
+        interpret=interpret,
     )
-
-
-def _block(wanted: int, length: int) -> int:
-    """Return the largest multiple of LANES up to `wanted` that divides `length`, itself one."""
-    most = max(wanted // LANES, 1)
-    return LANES * max(n for n in range(1, most + 1) if length // LANES % n == 0)

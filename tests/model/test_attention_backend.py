@@ -115,12 +115,26 @@ def _qkv(*, dtype=jnp.float32) -> tuple[QKV, jax.Array, jax.Array]:
     return QKV(drawn[0] / 8, drawn[1], drawn[2]), drawn[3], segment_ids
 
 
+_SMALL_BLOCKS = {"block_q": 128, "block_kv": 128, "block_q_backward": 128}
+_TWO_KERNELS = _SMALL_BLOCKS | {"block_kv_backward": 128, "fused_backward": False}
+_PARTS = _SMALL_BLOCKS | {"block_kv_backward": 128, "fused_backward": True}
+_LARGER_PART = _SMALL_BLOCKS | {"block_kv_backward": 256, "block_kv_compute": 128}
+
+
 @pytest.mark.parametrize(
-    ("window", "cap", "fused"), [(None, None, False), (70, 3.0, True)], ids=["plain", "all of it"]
+    ("window", "cap", "blocks"),
+    [
+        (None, None, _TWO_KERNELS),
+        (70, 3.0, _TWO_KERNELS),
+        (None, 3.0, _PARTS),
+        (70, 3.0, _PARTS),
+        (140, None, _LARGER_PART),
+        (None, None, {}),
+    ],
 )
-def test_splash_equals_xla_forward_and_backward(window, cap, fused, compiled):
+def test_splash_equals_xla_forward_and_backward(window, cap, blocks, compiled):
     qkv, weights, segment_ids = _qkv()
-    spec = SplashSpec(interpret=True, block_q=128, block_kv=128, fused_backward=fused)
+    spec = SplashSpec(interpret=True, **blocks)
 
     def by_splash(qkv):
         out = splash_attention(qkv, segment_ids, spec=spec, sliding_window=window, logit_cap=cap)

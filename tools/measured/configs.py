@@ -95,6 +95,7 @@ _TRILLIUM_SPLASH = SplashSpec(
     block_kv=2048,
     block_q_backward=2048,
     block_kv_backward=2048,
+    block_kv_compute=2048,
     fused_backward=True,
 )
 _TRILLIUM_OPTIONS: dict[str, bool | int | str] = {

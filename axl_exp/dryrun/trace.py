@@ -21,6 +21,7 @@ from axl_exp.model import FlopsPerToken
 from axl_exp.model.attention import GroupedQueryAttention
 from axl_exp.model.flops import model_flops_per_token
 from axl_exp.model.sharding import axis_rules, check_divides, partition_spec
+from axl_exp.optim import Learner
 from axl_exp.train.state import PureModel, TrainState, abstract_train_state
 from axl_exp.train.step import make_train_step
 from axl_exp.train.trainer import BATCH_KEYS
@@ -140,11 +141,22 @@ def _model(model: _ByText) -> PureModel:
     return PureModel(model.cfg)
 
 
+@functools.lru_cache(maxsize=_NUM_MODELS_KEPT)
+def _learner(learner: _ByText, logical_axes: tuple[tuple[str, Any], ...]) -> Learner:
+    """Return a learner whose update is traced once for steps that have parameters and mesh alike.
+
+    Written out where it is called: the program is the same.
+    """
+    made = learner.cfg.instantiate(logical_axes=dict(logical_axes))
+    made.update = jax.jit(made.update, inline=True)
+    return made
+
+
 @functools.lru_cache(maxsize=_NUM_STEPS_KEPT)
 def _trace(source: _Source) -> TracedStep:
     mesh = source.mesh()
     model = _model(source.model)
-    learner = source.learner.cfg.instantiate(logical_axes=model.logical_axes)
+    learner = _learner(source.learner, tuple(model.logical_axes.items()))
     state = abstract_train_state(model, learner, mesh)
     step = make_train_step(
         model,

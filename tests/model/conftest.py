@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from axl_exp.model import CausalLM, LmHead
-from tests.quick_compile import quick_jit
 
 ModelConfigFn = Callable[..., CausalLM.Config]
 
@@ -56,9 +55,3 @@ def packed_batch() -> dict[str, jax.Array]:
         "target_bytes": rng.integers(0, 9, (2, 16)),
     }
     return {name: jnp.asarray(value, jnp.int32) for name, value in batch.items()}
-
-
-@pytest.fixture(scope="session")
-def compiled() -> Callable:
-    """`jax.jit`, with a compiler that takes half the time because it optimises less."""
-    return quick_jit

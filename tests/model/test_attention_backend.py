@@ -132,7 +132,7 @@ _LARGER_PART = _SMALL_BLOCKS | {"block_kv_backward": 256, "block_kv_compute": 12
         (None, None, {}),
     ],
 )
-def test_splash_equals_xla_forward_and_backward(window, cap, blocks, compiled):
+def test_splash_equals_xla_forward_and_backward(window, cap, blocks):
     qkv, weights, segment_ids = _qkv()
     spec = SplashSpec(interpret=True, **blocks)
 
@@ -146,7 +146,7 @@ def test_splash_equals_xla_forward_and_backward(window, cap, blocks, compiled):
         return jnp.sum(out * weights), out
 
     ((_, out), gradients), ((_, expected_out), expected) = (
-        compiled(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_splash, by_xla)
+        jax.jit(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_splash, by_xla)
     )
     np.testing.assert_allclose(out, expected_out, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradients, expected)
@@ -156,7 +156,7 @@ def test_splash_equals_xla_forward_and_backward(window, cap, blocks, compiled):
 @pytest.mark.parametrize(
     ("window", "cap"), [(None, None), (70, 3.0), (1, None)], ids=["plain", "all of it", "itself"]
 )
-def test_blocks_equal_xla_forward_and_backward(seq, window, cap, compiled):
+def test_blocks_equal_xla_forward_and_backward(seq, window, cap):
     qkv, weights, segment_ids = jax.tree.map(lambda x: x[:, :seq], _qkv())
 
     def by_blocks(qkv):
@@ -169,7 +169,7 @@ def test_blocks_equal_xla_forward_and_backward(seq, window, cap, compiled):
         return jnp.sum(out * weights), out
 
     ((_, out), gradients), ((_, expected_out), expected) = (
-        compiled(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_blocks, by_xla)
+        jax.jit(jax.value_and_grad(f, has_aux=True))(qkv) for f in (by_blocks, by_xla)
     )
     np.testing.assert_allclose(out, expected_out, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradients, expected)

@@ -79,19 +79,19 @@ BIASED = Options(
     ],
 )
 def test_logits_equal_those_of_a_second_implementation(
-    model_config, packed_batch, compiled, change, options, num_kv_heads, tied_head
+    model_config, packed_batch, change, options, num_kv_heads, tied_head
 ):
     cfg = model_config(tied_head=tied_head, num_kv_heads=num_kv_heads)
     change(cfg)
     model = with_random_scales(cfg.instantiate(rngs=nnx.Rngs(0)))
     expected = numpy_logits(numpy_params(model), packed_batch, options)
     assert np.std(expected) > 0.5
-    logits = compiled(lambda batch: model(batch))(packed_batch)
+    logits = jax.jit(lambda batch: model(batch))(packed_batch)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=2e-5)
 
 
 def test_loss_is_the_mean_over_targets_that_count_and_the_sums_are_its_parts(
-    model_config, packed_batch, compiled
+    model_config, packed_batch
 ):
     # The last place of row 0 is padding; the third target of row 1 is the pad token.
     batch = {**packed_batch, "targets": packed_batch["targets"].at[1, 2].set(0)}
@@ -103,7 +103,7 @@ def test_loss_is_the_mean_over_targets_that_count_and_the_sums_are_its_parts(
     )
     counts = np.ones((2, 16))
     counts[0, 15] = counts[1, 2] = 0
-    loss, aux = compiled(model.loss)(batch)
+    loss, aux = jax.jit(model.loss)(batch)
     assert int(aux.num_targets) == 30
     assert float(aux.loss_sum) == pytest.approx((nats * counts).sum(), rel=1e-5)
     assert aux.z_loss_sum is not None
@@ -124,15 +124,15 @@ def test_without_bytes_in_the_batch_there_is_no_sum_of_them(model_config, packed
     assert jax.eval_shape(model.loss, batch).aux.target_bytes is None
 
 
-def test_a_batch_of_padding_alone_has_loss_zero(model_config, packed_batch, compiled):
+def test_a_batch_of_padding_alone_has_loss_zero(model_config, packed_batch):
     batch = {**packed_batch, "segment_ids": jnp.zeros((2, 16), jnp.int32)}
-    loss, aux = compiled(model_config().instantiate(rngs=nnx.Rngs(0)).loss)(batch)
+    loss, aux = jax.jit(model_config().instantiate(rngs=nnx.Rngs(0)).loss)(batch)
     assert float(loss) == 0.0 and int(aux.num_targets) == 0
 
 
-def test_a_document_does_not_see_its_neighbours_in_the_row(model_config, packed_batch, compiled):
+def test_a_document_does_not_see_its_neighbours_in_the_row(model_config, packed_batch):
     model = model_config().instantiate(rngs=nnx.Rngs(0))
-    forward = compiled(lambda inputs: model({**packed_batch, "inputs": inputs}))
+    forward = jax.jit(lambda inputs: model({**packed_batch, "inputs": inputs}))
     before = forward(packed_batch["inputs"])
     changed = forward(packed_batch["inputs"].at[0, 5:12].add(1).clip(0, 63))
     same = np.all(np.asarray(before) == np.asarray(changed), axis=-1)
@@ -140,18 +140,16 @@ def test_a_document_does_not_see_its_neighbours_in_the_row(model_config, packed_
     assert same[0].tolist() == [True] * 5 + [False] * 7 + [True] * 4
 
 
-def test_a_position_does_not_see_what_comes_after_it(model_config, packed_batch, compiled):
+def test_a_position_does_not_see_what_comes_after_it(model_config, packed_batch):
     model = model_config().instantiate(rngs=nnx.Rngs(0))
-    forward = compiled(lambda inputs: model({**packed_batch, "inputs": inputs}))
+    forward = jax.jit(lambda inputs: model({**packed_batch, "inputs": inputs}))
     before = forward(packed_batch["inputs"])
     changed = forward(packed_batch["inputs"].at[1, 9].set(0))
     same = np.all(np.asarray(before) == np.asarray(changed), axis=-1)
     assert same[1].tolist() == [True] * 9 + [False] * 7
 
 
-def test_packed_documents_have_the_loss_of_the_same_documents_padded(
-    model_config, packed_batch, compiled
-):
+def test_packed_documents_have_the_loss_of_the_same_documents_padded(model_config, packed_batch):
     model = model_config().instantiate(rngs=nnx.Rngs(0))
     spans = [(0, 0, 5), (0, 5, 12), (0, 12, 15), (1, 0, 16)]
     padded = {
@@ -160,20 +158,20 @@ def test_packed_documents_have_the_loss_of_the_same_documents_padded(
         )
         for name, rows in packed_batch.items()
     }
-    packed_sums, padded_sums = (compiled(model.loss)(b).aux for b in (packed_batch, padded))
+    packed_sums, padded_sums = (jax.jit(model.loss)(b).aux for b in (packed_batch, padded))
     assert int(packed_sums.num_targets) == int(padded_sums.num_targets) == 31
     assert float(packed_sums.loss_sum) == pytest.approx(float(padded_sums.loss_sum), rel=1e-6)
 
 
 def test_bfloat16_parameters_compute_in_bfloat16_and_sum_the_loss_in_float32(
-    model_config, packed_batch, compiled
+    model_config, packed_batch
 ):
     model = model_config().instantiate(rngs=nnx.Rngs(0))
-    exact = float(compiled(model.loss)(packed_batch).loss)
+    exact = float(jax.jit(model.loss)(packed_batch).loss)
     graph, params = nnx.split(model, nnx.Param)
     model = nnx.merge(graph, jax.tree.map(lambda p: p.astype(jnp.bfloat16), params))
     assert jax.eval_shape(model, packed_batch).dtype == jnp.bfloat16
-    loss, aux = compiled(model.loss)(packed_batch)
+    loss, aux = jax.jit(model.loss)(packed_batch)
     assert aux.loss_sum.dtype == jnp.float32
     assert float(loss) == pytest.approx(exact, rel=2e-2)
 

@@ -82,7 +82,7 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def make_model(model_config, compiled):
+def make_model(model_config):
     """A function from fields of the quantization to a model in bfloat16 and its parameters."""
 
     def new(quantization):
@@ -91,7 +91,7 @@ def make_model(model_config, compiled):
         return cfg.instantiate(rngs=nnx.Rngs(0))
 
     # The same of all. In one program: JAX would else compile every draw by itself.
-    params = compiled(lambda: nnx.state(new({}), nnx.Param))()
+    params = jax.jit(lambda: nnx.state(new({}), nnx.Param))()
 
     def make(quantization):
         graph, _ = nnx.split(nnx.eval_shape(lambda: new(quantization)), nnx.Param)
@@ -107,9 +107,7 @@ def make_model(model_config, compiled):
 @pytest.mark.parametrize(
     ("quantization", "operand_error"), [(INT8, 0.0078), (FP8, 0.026)], ids=["int8", "fp8"]
 )
-def test_logits_are_off_by_what_rounding_explains(
-    make_model, batch, compiled, quantization, operand_error
-):
+def test_logits_are_off_by_what_rounding_explains(make_model, batch, quantization, operand_error):
     """The bound: what rounding does to an operand, as the root mean square of its own.
 
     int8 has 255 steps over twice the largest of 64 normal numbers, which is at most about 3.5
@@ -119,7 +117,7 @@ def test_logits_are_off_by_what_rounding_explains(
     sqrt(12).
     """
     expected, found = (
-        compiled(lambda p, bind=bind: bind(p)(batch).astype(jnp.float32))(params)
+        jax.jit(lambda p, bind=bind: bind(p)(batch).astype(jnp.float32))(params)
         for bind, params in (make_model({}), make_model(quantization))
     )
     error = float(jnp.sqrt(jnp.mean((found - expected) ** 2)) / jnp.std(expected))
@@ -127,12 +125,12 @@ def test_logits_are_off_by_what_rounding_explains(
     assert bound / 2 < error < bound * 1.25
 
 
-def test_twenty_steps_go_down_beside_those_of_bfloat16(make_model, batch, compiled):
+def test_twenty_steps_go_down_beside_those_of_bfloat16(make_model, batch):
     def losses(quantization):
         bind, params = make_model(quantization)
         optimizer = optax.adam(3e-3)
 
-        @compiled
+        @jax.jit
         def step(params, state):
             loss, gradients = jax.value_and_grad(lambda p: bind(p).loss(batch).loss)(params)
             updates, state = optimizer.update(gradients, state)
@@ -176,7 +174,7 @@ def test_every_product_of_the_layers_is_small_forward_and_backward(
 
 
 @pytest.fixture(scope="module")
-def gradient_of(model_config, batch, compiled):
+def gradient_of(model_config, batch):
     """A function from a quantization to the gradients of its loss in float32, by PureModel."""
 
     def compute(quantization, *, num_parts=1, **layers):
@@ -192,8 +190,8 @@ def gradient_of(model_config, batch, compiled):
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         gradient = accumulate_gradients(gradient, num_parts=num_parts, model=model)
-        (loss, _), gradients = compiled(gradient)(
-            compiled(model.init)(jax.random.key(0)), batch, None
+        (loss, _), gradients = jax.jit(gradient)(
+            jax.jit(model.init)(jax.random.key(0)), batch, None
         )
         return float(loss), gradients
 

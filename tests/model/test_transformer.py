@@ -10,13 +10,13 @@ from axl_exp.model import RematSpec, abstract_model, transformer
 
 
 @pytest.fixture(scope="module")
-def loss_and_gradients(packed_batch, compiled):
+def loss_and_gradients(packed_batch):
     """A function from a config to the loss and gradients of its model of seed 0."""
 
     def compute(cfg):
         graph, params = nnx.split(cfg.instantiate(rngs=nnx.Rngs(0)), nnx.Param)
         loss = lambda params: nnx.merge(graph, params).loss(packed_batch).loss  # noqa: E731
-        return compiled(jax.value_and_grad(loss))(params)
+        return jax.jit(jax.value_and_grad(loss))(params)
 
     return compute
 
@@ -41,7 +41,7 @@ def test_every_layer_starts_from_numbers_of_its_own(model_config):
             assert not np.isclose(param[0], param[1]).any(), path
 
 
-def test_the_layers_are_applied_in_order(model_config, packed_batch, compiled):
+def test_the_layers_are_applied_in_order(model_config, packed_batch):
     transformer = model_config().instantiate(rngs=nnx.Rngs(0)).decoder.transformer
     x = jax.random.normal(jax.random.key(0), (2, 16, 24))
     context = {
@@ -50,12 +50,12 @@ def test_the_layers_are_applied_in_order(model_config, packed_batch, compiled):
     }
     graph, stacked = nnx.split(transformer.layer)
 
-    @compiled
+    @jax.jit
     def apply(x, i):
         return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[i], stacked))(x, **context)
 
     expected = apply(apply(apply(x, 0), 1), 2)
-    actual = compiled(lambda x: transformer(x, **context))(x)
+    actual = jax.jit(lambda x: transformer(x, **context))(x)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 

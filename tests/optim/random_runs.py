@@ -5,11 +5,11 @@ Plain dicts from path to float64 array stand for trees there.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from axl_exp.optim import Learner
-from tests.quick_compile import quick_jit
 
 SHAPES = {"stack/weight": (3, 4, 2), "norm/scale": (5,)}
 LOGICAL_AXES = {"stack/weight": ("layers", "embed", "feed_forward"), "norm/scale": ("norm",)}
@@ -49,7 +49,7 @@ def learner_of(optimizer, **fields) -> Learner:
 
 def run(learner, gradients):
     """Yield (params, state, summaries) after each of the gradients, from fixed parameters."""
-    update = quick_jit(learner.update)
+    update = jax.jit(learner.update)
     params = as_tree(random_arrays(0))
     state = learner.init(params)
     for g in gradients:

@@ -15,7 +15,6 @@ from axl_exp.optim import (
     constant,
     cosine_with_linear_warmup,
 )
-from tests.quick_compile import quick_jit
 
 NUM_STEPS = 50
 
@@ -79,7 +78,7 @@ def test_fifty_steps_of_adamw_equal_a_numpy_loop(max_norm):
     learner = learner_config(max_norm=max_norm).instantiate()
     params = random_params()
     state = learner.init(params)
-    update = quick_jit(learner.update)
+    update = jax.jit(learner.update)
     for t, (expected, rate, _) in enumerate(numpy_adamw(params, max_norm=max_norm), start=1):
         params, state, summaries = update(random_gradients(t), state, params)
         jax.tree.map(

@@ -10,7 +10,6 @@ from axl_exp.errors import UserError
 from axl_exp.optim import clip_by_global_norm, dynamic_loss_scaler, param_ema
 from tests.optim.random_runs import as_tree, assert_close, learner_of, random_arrays
 from tests.optim.test_skip import NumpyAdamW, global_norm, optimizer
-from tests.quick_compile import quick_jit
 
 NUM_STEPS = 500
 RULE = {"initial_scale": 2.0**14, "window": 7, "hysteresis": 3, "min_scale": 2.0**10}
@@ -46,7 +45,7 @@ class MegatronScale:
 
 def test_five_hundred_steps_with_overflows_equal_a_numpy_loop_that_leaves_them_out():
     learner = scaled_learner()
-    update = quick_jit(learner.update)
+    update = jax.jit(learner.update)
     rng = np.random.default_rng(4)
     params = as_tree(random_arrays(0))
     state = learner.init(params)

@@ -10,13 +10,11 @@ from axl_exp.errors import UserError
 from axl_exp.optim import constant, dynamic_loss_scaler, sgd
 from axl_exp.registry import load_config
 from axl_exp.train.step import dropout_key, scalar_metrics
-from tests.quick_compile import QUICK_OPTIONS, quick_jit
 
 
 def tiny_config(**fields):
     """A trainer config of one small layer whose update is its gradient: params - 1 · gradient."""
     cfg = load_config("fuji-tiny").config.clone(evalers={}, train_dtype=jnp.float32, **fields)
-    cfg.compiler_options = QUICK_OPTIONS
     cfg.input.set(global_batch_size=4, max_sequence_length=8)
     cfg.model.set(z_loss_scale=1e-2)
     decoder = cfg.model.decoder.set(vocab_size=32, dim=16)
@@ -44,7 +42,7 @@ def uneven_batch():
 def one_step(cfg):
     trainer = cfg.instantiate(devices=jax.devices()[:1])
     state = trainer.init_state()
-    return quick_jit(trainer.step)(state, uneven_batch())
+    return jax.jit(trainer.step)(state, uneven_batch())
 
 
 def test_the_batch_in_parts_gives_what_the_batch_at_once_gives():
@@ -117,7 +115,7 @@ def test_float16_learns_and_survives_the_overflows_of_a_scale_that_is_too_large(
 def train(cfg, *, num_steps):
     """Return the losses, the scales and the number of skipped steps."""
     trainer = cfg.instantiate(devices=jax.devices()[:1])
-    state, step, batch = trainer.init_state(), quick_jit(trainer.step), uneven_batch()
+    state, step, batch = trainer.init_state(), jax.jit(trainer.step), uneven_batch()
     losses, scales = [], []
     for _ in range(num_steps):
         state, metrics = step(state, batch)

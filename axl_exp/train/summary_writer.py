@@ -5,11 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tensorboardX import SummaryWriter as EventWriter
-
 from axl_exp.config import Configurable, config_class
 from axl_exp.run.layout import RunDir
 from axl_exp.run.metrics import MetricsWriter
+from axl_exp.train.event_writer import EventWriter
 
 
 class Silence:

@@ -1,6 +1,10 @@
 """TensorBoard can read what a run writes, and forgets what a restart makes void."""
 
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore (made at run time)
 
@@ -44,3 +48,16 @@ def test_after_a_restart_the_steps_that_are_trained_again_are_purged(tmp_path):
     _write(RunDir(tmp_path), first_step=5, last_step=6)
     starts = [e.step for e in _events(RunDir(tmp_path)) if e.session_log.status == SessionLog.START]
     assert starts == [1, 5]
+
+
+def test_events_are_written_without_torch_where_it_is_installed(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    program = "import axl_exp.train.event_writer, sys; print('torch' in sys.modules)"
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "False", done.stderr

@@ -114,14 +114,15 @@ class RepeatedTransformerLayer(BaseLayer):
         self.remat = cfg.layer.remat_spec and tuple(cfg.layer.remat_spec.items())
         self.offloads = bool(cfg.layer.remat_spec and cfg.layer.remat_spec.offload)
 
-        def make_layer(key: jax.Array) -> nnx.Module:
-            return cfg.layer.instantiate(
+        def make_layer(key: jax.Array) -> tuple[nnx.GraphDef, nnx.State]:
+            layer = cfg.layer.instantiate(
                 dim=dim, dropout_rate=dropout_rate, param_init=param_init, rngs=nnx.Rngs(key)
             )
+            return nnx.split(layer)
 
         keys = jax.random.split(rngs.params(), cfg.num_layers)
-        graphdef, _ = nnx.split(nnx.eval_shape(make_layer, keys[0]))
-        stacked = jax.vmap(lambda key: nnx.state(make_layer(key)))(keys)
+        # Equal layers are one graph, which is no array.
+        graphdef, stacked = jax.vmap(make_layer, out_axes=(None, 0))(keys)
         self.layer = nnx.merge(graphdef, _with_layers_axis(stacked))
 
     def __call__(

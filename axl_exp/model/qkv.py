@@ -17,7 +17,7 @@ from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.linear import ProductLayer, project
 from axl_exp.model.rotary import RoFormerSinusoidalPositionalEmbedding, rotate
-from axl_exp.model.sharding import constrain, num_shards_in_use
+from axl_exp.model.sharding import constrain, num_shards_in_use, platform_in_use
 
 
 class QKV(NamedTuple):
@@ -56,10 +56,15 @@ class MultiheadInputLinear(ProductLayer):
         """Return the heads in groups of so many, [B, S, heads, H] each."""
         ends = list(itertools.accumulate(num_heads))[:-1]
         num_shards = num_shards_in_use("heads")
-        if num_shards == 1 or any(number % num_shards for number in num_heads):
+        if num_shards == 1:
+            as_one = platform_in_use() != "tpu"
+        else:
+            as_one = any(number % num_shards for number in num_heads)
+        if as_one:
             return jnp.split(self(x_BSD), ends, axis=2)
         # Each device has its part of all heads, and needs its part of each group: rows of the
-        # weight move to where they belong, and not the heads of every token.
+        # weight move to where they belong, and not the heads of every token. A TPU takes longer
+        # for one product than for three: backward, XLA joins the gradients of the groups in it.
         weights = (
             constrain(weight, "embed", "heads", "head_dim")
             for weight in jnp.split(self.weight[...], ends, axis=1)

@@ -3,15 +3,18 @@
 B batch, S sequence, N heads, H head dim, R = H/2 rotated pairs.
 """
 
+import functools
 import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axl_exp.config import Configurable, InstantiableConfig, config_class, maybe_instantiate
 from axl_exp.errors import UserError
 from axl_exp.model.base import BaseLayer
+from axl_exp.model.sharding import platform_in_use
 
 # Which units are a pair: (2r, 2r + 1), as in the paper, or (r, r + R), as in Hugging Face's Llama.
 PairLayout = Literal["interleaved", "half_split"]
@@ -101,6 +104,8 @@ def rotate(
 
     Computed in float32, returned in the dtype of x.
     """
+    if platform_in_use() == "tpu":
+        return _turned(x_BSNH, sin_BSR, cos_BSR, layout)
     x = x_BSNH.astype(jnp.float32)
     sin, cos = sin_BSR[:, :, None], cos_BSR[:, :, None]
     if layout == "interleaved":
@@ -111,3 +116,48 @@ def rotate(
     turned = (first * cos - second * sin, first * sin + second * cos)
     join = jnp.stack if layout == "interleaved" else jnp.concatenate
     return join(turned, axis=-1).reshape(x_BSNH.shape).astype(x_BSNH.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _turned(
+    x_BSNH: jax.Array, sin_BSR: jax.Array, cos_BSR: jax.Array, layout: PairLayout
+) -> jax.Array:
+    """`rotate` for a TPU, where units lie along the lanes of a vector and do not change places.
+
+    The other unit of each pair comes of a product with a matrix of 0, 1 and -1: exact in any dtype,
+    less than a hundredth of the operations of the layer, and XLA turns and transposes in one pass.
+    """
+    others_BSNH = jnp.einsum(
+        "BSNH,HG->BSNG",
+        x_BSNH,
+        _other_units(x_BSNH.shape[-1], layout, x_BSNH.dtype),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    if layout == "interleaved":
+        sin_BSH, cos_BSH = jnp.repeat(sin_BSR, 2, axis=-1), jnp.repeat(cos_BSR, 2, axis=-1)
+    else:
+        sin_BSH, cos_BSH = jnp.tile(sin_BSR, 2), jnp.tile(cos_BSR, 2)
+    x, others = x_BSNH.astype(jnp.float32), others_BSNH.astype(jnp.float32)
+    return (x * cos_BSH[:, :, None] + others * sin_BSH[:, :, None]).astype(x_BSNH.dtype)
+
+
+def _turned_forward(x_BSNH, sin_BSR, cos_BSR, layout):
+    return _turned(x_BSNH, sin_BSR, cos_BSR, layout), (sin_BSR, cos_BSR)
+
+
+def _turned_backward(layout, angles, gradient_BSNH):
+    sin_BSR, cos_BSR = angles
+    return _turned(gradient_BSNH, -sin_BSR, cos_BSR, layout), None, None
+
+
+_turned.defvjp(_turned_forward, _turned_backward)
+
+
+def _other_units(head_dim: int, layout: PairLayout, dtype: jnp.dtype) -> jax.Array:
+    """Return the matrix [H, H] by which (a, b), each pair of a vector, becomes (-b, a)."""
+    units = np.arange(head_dim)
+    first, second = (units[::2], units[1::2]) if layout == "interleaved" else np.split(units, 2)
+    matrix = np.zeros((head_dim, head_dim))
+    matrix[second, first] = -1
+    matrix[first, second] = 1
+    return jnp.asarray(matrix, dtype)

@@ -12,6 +12,8 @@ from axl_exp.model import (
     RMSNorm,
     RoFormerSinusoidalPositionalEmbedding,
     TransformerFeedForwardLayer,
+    qkv,
+    rotary,
 )
 from axl_exp.model.attention_xla import attention_mask
 from axl_exp.model.rotary import rotate
@@ -52,6 +54,38 @@ def test_rotated_products_depend_on_the_distance_alone():
 
     assert product(9, 4) == pytest.approx(product(105, 100), rel=1e-4)
     assert product(9, 4) != pytest.approx(product(9, 5), rel=1e-2)
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "half_split"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_product_by_which_tpus_rotate_changes_no_bit(monkeypatch, layout, dtype):
+    keys = jax.random.split(jax.random.key(0))
+    x, weights = jax.random.normal(keys[0], (2, 2, 16, 3, 8), dtype)
+    angles = jax.random.uniform(keys[1], (2, 16, 4), maxval=100.0)
+
+    def weighted_sum(x):
+        turned = rotate(x, jnp.sin(angles), jnp.cos(angles), layout=layout)
+        return jnp.sum(turned * weights, dtype=jnp.float32), turned
+
+    run = jax.value_and_grad(weighted_sum, has_aux=True)
+    (_, expected), expected_gradient = run(x)
+    monkeypatch.setattr(rotary, "platform_in_use", lambda: "tpu")
+    (_, turned), gradient = run(x)
+    assert "dot_general" in str(jax.make_jaxpr(run)(x))
+    np.testing.assert_array_equal(turned, expected)
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+def test_three_products_where_tpus_take_them_are_the_groups_of_one(monkeypatch):
+    layer = qkv.FusedGroupedQKVLinear.default_config().set(num_kv_heads=2)
+    init = DefaultInitializer.default_config().instantiate()
+    layer = layer.instantiate(dim=16, num_heads=4, head_dim=8, param_init=init, rngs=nnx.Rngs(0))
+    x = np.random.default_rng(0).normal(size=(2, 5, 16)).astype(np.float32)
+    as_one = layer(x)
+    monkeypatch.setattr(qkv, "platform_in_use", lambda: "tpu")
+    assert str(jax.make_jaxpr(layer)(x)).count("dot_general") == 3
+    for group, expected in zip(layer(x), as_one, strict=True):
+        np.testing.assert_allclose(group, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_odd_head_dim_is_refused():

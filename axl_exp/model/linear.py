@@ -41,7 +41,9 @@ def project(
     """
     lead_shape, in_shape = x.shape[:-num_in_dims], x.shape[-num_in_dims:]
     out_shape = weight.shape[:-num_in_dims] if in_dims_last else weight.shape[num_in_dims:]
-    if mesh_is_split():  # The dims stay apart, since each may lie over other devices.
+    # The dims stay apart where each may lie over other devices. On one TPU, too: put together, its
+    # products of heads take up to 1.7 times as long.
+    if mesh_is_split() or platform_in_use() == "tpu":
         x_dims = range(len(lead_shape), x.ndim)
         first = weight.ndim - num_in_dims if in_dims_last else 0
         weight_dims = range(first, first + num_in_dims)

@@ -34,6 +34,23 @@ _KEEP_ALL = (
     tell_compiler(SCATTER_AT_ONCE),
 )
 
+# A100 and H100.
+_FITS_80_GB = (
+    Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+    Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
+    Fit(configs=TINY, smallest=1, max_tokens=16384),
+    Fit(configs=B1, smallest=1, max_tokens=16384, others=_KEEP_ALL),
+    Fit(configs=B3, smallest=1, largest=1, keeps_products=False),
+    Fit(configs=B3, smallest=2, others=_KEEP_ALL),
+    Fit(configs=B7_ALONE, smallest=2, largest=2, keeps_products=False, max_tokens=4096),
+    Fit(configs=B7, smallest=4, largest=4, keeps_products=False),
+    Fit(configs=B7, smallest=8, largest=128, others=_KEEP_ALL),
+    Fit(configs=B7_SINGLE_HOST, smallest=4, largest=4, keeps_products=False),
+    Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=_KEEP_ALL),
+    Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
+    Fit(configs=B405, smallest=128, model=8, keeps_products=False),
+)
+
 # H200 and B200, with 141 and 180 GB.
 _FITS_LARGE_MEMORY = (
     Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
@@ -119,9 +136,10 @@ RULES = (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(configs=ALIBI_7B, smallest=8, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
+            Fit(configs=B1, smallest=1, largest=1, max_tokens=4096, others=_KEEP_ALL),
+            Fit(configs=B1, smallest=2, others=_KEEP_ALL),
             Fit(configs="honeycrisp-3B", smallest=2, largest=2, keeps_products=False),
-            Fit(configs=B3, smallest=4, keeps_products=False),
+            Fit(configs=B3, smallest=4, others=_KEEP_ALL),
             Fit(
                 configs=B7_ALONE,
                 smallest=4,
@@ -130,7 +148,8 @@ RULES = (
                 keeps_products=False,
                 max_tokens=4096,
             ),
-            Fit(configs=B7, smallest=8, keeps_products=False),
+            Fit(configs=B7, smallest=8, largest=16, keeps_products=False),
+            Fit(configs=B7, smallest=32, others=_KEEP_ALL),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=64, model=4, keeps_products=False),
             Fit(configs=B405, smallest=512, model=8, keeps_products=False),
@@ -140,38 +159,13 @@ RULES = (
     *general_rules(
         "gpu-a100",
         _NUMBERS,
-        (
-            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
-            Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
-            Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, keeps_products=False),
-            Fit(configs=B3, smallest=1, keeps_products=False),
-            Fit(configs=B7_ALONE, smallest=2, largest=2, keeps_products=False, max_tokens=4096),
-            Fit(configs=B7, smallest=4, largest=128, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=16, keeps_products=False),
-            Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
-        ),
+        _FITS_80_GB,
         reviewed=False,
     ),
     *general_rules(
         "gpu-h100",
         _NUMBERS,
-        (
-            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
-            Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
-            Fit(configs=TINY, smallest=1, max_tokens=16384),
-            Fit(configs=B1, smallest=1, max_tokens=16384, others=_KEEP_ALL),
-            Fit(configs=B3, smallest=1, largest=1, keeps_products=False),
-            Fit(configs=B3, smallest=2, others=_KEEP_ALL),
-            Fit(configs=B7_ALONE, smallest=2, largest=2, keeps_products=False, max_tokens=4096),
-            Fit(configs=B7, smallest=4, largest=4, keeps_products=False),
-            Fit(configs=B7, smallest=8, largest=128, others=_KEEP_ALL),
-            Fit(configs=B7_SINGLE_HOST, smallest=4, largest=4, keeps_products=False),
-            Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, others=_KEEP_ALL),
-            Fit(configs=B70, smallest=32, largest=256, keeps_products=False),
-            Fit(configs=B405, smallest=128, model=8, keeps_products=False),
-        ),
+        _FITS_80_GB,
     ),
     *general_rules(
         "gpu-h200",

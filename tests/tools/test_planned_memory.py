@@ -15,9 +15,6 @@ POINTS = recorded_points()
 
 # Where a plan is known to be off, and why.
 _OFF = {
-    # 0.58 of 8.5 GiB: with one part per step, XLA sums the gradients of all unrolled layers in one
-    # reduce-scatter (of 2.4 GiB), and holds them until then.
-    ("gala-1B", "gpu-h100-256"): "the plan of unrolled layers in one part is too low",
     # 1.61: libtpu leaves 20 of 28 MiB of temporaries in a core's own memory (VMEM), but not the
     # largest, of 4 MiB; a plan counts all in the device's.
     ("core-windows", "tpu-v6e-4"): "the plan of a program of some MiB is too high",

@@ -10,13 +10,13 @@ from jax.sharding import PartitionSpec
 from axl_exp.config import Configurable, InstantiableConfig, config_class
 from axl_exp.model.base import BaseLayer, parameter
 from axl_exp.model.dropout import Dropout, Key
+from axl_exp.model.gathering import gather_shards
 from axl_exp.model.initializer import DefaultInitializer, WeightInitializer
 from axl_exp.model.linear import DotGeneral, ProductLayer, project
 from axl_exp.model.sharding import (
     axes_in_use,
     check_shards,
     constrain,
-    gather_shards,
     map_shards,
     spec_in_use,
 )

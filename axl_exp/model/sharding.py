@@ -178,11 +178,6 @@ def map_shards(
     return jax.shard_map(function, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def gather_shards(x: jax.Array, mesh_axes: tuple[str, ...], *, dim: int) -> jax.Array:
-    """Return what all devices along `mesh_axes` hold, put together along `dim`."""
-    return jax.lax.all_gather(x, mesh_axes, axis=dim, tiled=True) if mesh_axes else x
-
-
 def mesh_is_split() -> bool:
     """Return whether the mesh of `jax.set_mesh` has more than one device."""
     return jax.sharding.get_abstract_mesh().size > 1

@@ -25,7 +25,8 @@ def gather_shards(x: jax.Array, mesh_axes: tuple[str, ...], *, dim: int) -> jax.
 def _sums_whole(num_shards: int) -> bool:
     """Return whether a sum of which each device keeps its shard would be whole on every device.
 
-    libtpu (0.0.42) makes it so for 16, 64 and 256 chips, and scatters it for 2, 4, 8, 32 and 128.
+    libtpu (0.0.42) makes it so for 16, 64 and 256 chips of v5e, and scatters it for 2, 4, 8, 32 and
+    128. Of v4 and v5p other numbers are summed too (docs/performance.md).
     """
     return platform_in_use() == "tpu" and num_shards in (16, 64, 256)
 

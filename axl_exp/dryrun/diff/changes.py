@@ -72,6 +72,8 @@ class SweepDiff:
 
     num_rows: int
     rows: tuple[ChangedRow, ...]
+    without: tuple[str, ...] = ()
+    """Why there is no dry run, of each row that has none on either side for the same reason."""
 
     def groups(self) -> list[Group]:
         """Return the changed rows, those of one change together, the largest group first."""
@@ -90,7 +92,12 @@ def diff_sweeps(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) 
         changes = _changes(_facts(before.get(pair)), _facts(after.get(pair)))
         if changes:
             rows.append(ChangedRow(*pair, changes))
-    return SweepDiff(len(pairs), tuple(rows))
+    without = tuple(
+        row["error"]
+        for pair, row in before.items()
+        if "error" in row and after.get(pair, {}).get("error") == row["error"]
+    )
+    return SweepDiff(len(pairs), tuple(rows), without)
 
 
 def _changes(before: Facts, after: Facts) -> tuple[Change, ...]:

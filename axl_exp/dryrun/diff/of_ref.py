@@ -59,10 +59,12 @@ def _sweep(checkout: Checkout, flags: Sequence[str]) -> list[dict[str, Any]]:
     name = f"{checkout.ref.name} ({checkout.ref.commit[:12]})"
     if not (checkout.path / "axl_exp" / "dryrun" / "__main__.py").is_file():
         raise NoDryRunError(f"{name} has no axl_exp.dryrun: name a later commit.")
+    # A compiler may be found by the caller's path; the package itself is the commit's.
+    paths = filter(None, (str(checkout.path), os.environ.get("PYTHONPATH")))
     done = subprocess.run(
         [checkout.python, "-m", "axl_exp.dryrun", "--all", "--json", *flags],
         cwd=checkout.path,
-        env={**os.environ, "PYTHONPATH": str(checkout.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         # A terminal sees how far it is, and what it says of a failure.
         stderr=None if sys.stderr.isatty() else subprocess.PIPE,

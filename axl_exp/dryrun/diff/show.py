@@ -24,12 +24,15 @@ def section_of_diff(found: SweepDiff, *, a: str, b: str) -> Section:
     ]
     same = found.num_rows - len(found.rows)
     after = f"{len(found.rows)} of {found.num_rows} change, {same} stay as they are."
+    told = after if found.rows else f"Nothing changes in {found.num_rows} dry runs."
+    if found.without:
+        told += f" Without one at either commit: {len(found.without)}, such as: {found.without[0]}"
     return Section(
         before=f"From {a} to {b}",
         headers=("config", "hardware", "rows", "changes") if rows else (),
         rows=rows,
         right=(2,),
-        after=after if found.rows else f"Nothing changes in {found.num_rows} dry runs.",
+        after=told,
     )
 
 
@@ -39,6 +42,7 @@ def diff_json(found: SweepDiff, *, a: str, b: str) -> dict[str, Any]:
         "a": a,
         "b": b,
         "num_rows": found.num_rows,
+        "without_dry_run": list(found.without),
         "changed": [
             {
                 "config": row.config,

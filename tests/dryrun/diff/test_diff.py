@@ -98,6 +98,15 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
+def test_rows_without_a_dry_run_on_either_side_do_not_pass_for_equal():
+    lacking = {"config": "x", "selector": "s", "fits": False, "error": "no compiler"}
+    found = diff_sweeps([lacking, row("y", "s")], [lacking, row("y", "s")])
+    assert not found.rows
+    assert section_of_diff(found, a="a", b="b").after == (
+        "Nothing changes in 2 dry runs. Without one at either commit: 1, such as: no compiler"
+    )
+
+
 def test_a_difference_is_a_page_too_and_one_that_cannot_be_written_is_told_at_once(
     repository, capsys, tmp_path
 ):

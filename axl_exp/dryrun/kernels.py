@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from axl_exp.dryrun.program import Op
@@ -25,7 +24,7 @@ def kernel_flops(op: Op) -> float:
         return _CUDNN_PRODUCTS[op.name] * 2.0 * batch * heads * queries * keys * dim * _CAUSAL
     if op.name == "pallas_call":
         turns = math.prod(op.params["grid_mapping"].grid)
-        return turns * sum(_product_flops(eqn) for eqn in _products(op.params["jaxpr"])) * _CAUSAL
+        return turns * _products_flops(op.params["jaxpr"]) * _CAUSAL
     return 0.0
 
 
@@ -34,16 +33,18 @@ def is_kernel(op: Op) -> bool:
     return op.name == "pallas_call" or op.name in _CUDNN_PRODUCTS
 
 
-def _products(jaxpr: Any) -> Iterator[Any]:
-    """Every product in a kernel, those in its branches and loops too, each once."""
+def _products_flops(jaxpr: Any) -> float:
+    """Operations of all products in a kernel, those in its branches too, in its loops each turn."""
+    total = 0.0
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "dot_general":
-            yield eqn
+            total += _product_flops(eqn)
         for param in eqn.params.values():
             for inner in param if isinstance(param, (tuple, list)) else (param,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from _products(inner)
+                    total += eqn.params.get("length", 1) * _products_flops(inner)
+    return total
 
 
 def _product_flops(eqn: Any) -> float:

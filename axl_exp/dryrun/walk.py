@@ -248,6 +248,8 @@ class _Walker:
         """Whether an array was not gathered before: what has been is used again."""
         roots = fusion.roots.get(move.value, frozenset([move.value]))
         root = next(iter(roots)) if len(roots) == 1 else move.value
+        if math.prod(root.shape) != math.prod(move.value.shape):
+            root = move.value  # A part: other parts are not here yet.
         key = (root, move.kind, move.axes)
         if move.is_input and key in self._seen_moves:
             return False

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -61,9 +62,15 @@ def map_in_processes(
 
 def _start_worker() -> None:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
-    # The command hears Ctrl-C too, and would wait for what they are at.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+    signal.signal(signal.SIGINT, _leave)
     gc.set_threshold(*RARELY)
+
+
+def _leave(*_: object) -> None:
+    # The command hears Ctrl-C too, and would wait for what they are at. It has to hear it first, or
+    # it would tell of a process that died.
+    time.sleep(0.5)
+    os._exit(1)
 
 
 def _end_with_the_command() -> None:

@@ -90,15 +90,15 @@ def test_the_facts_of_a_plan_are_those_of_fsdp_over_one_slice_and_data_over_slic
     facts = plan_facts(plan)
     layers_gib = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) * 2 / 2**30
     table_gib = 32768 * 4096 * 2 / 2**30
-    # Three inputs of attention are one product, and two of the feed-forward are two. The tied
-    # table's gradient has two parts, which are added before they are scattered.
+    # Seven weights of a layer. The tied table's gradient has two parts, which are added before they
+    # are scattered, over 256 chips in two stages.
     scattered_gib = layers_gib + table_gib
     scattered = facts["planned_reduce-scatter_over_fsdp"]
-    assert scattered == f"161 times, {scattered_gib:.1f} GiB by ici"
+    assert scattered == f"{7 * 32 + 2} times, {scattered_gib:.1f} GiB by ici"
     gathered = facts["planned_all-gather_over_fsdp"]
     assert gathered.endswith(f", {2 * layers_gib + table_gib:.1f} GiB by ici")
     over_slices = facts["planned_all-reduce_over_data"]
-    assert over_slices == f"161 times, {scattered_gib / 256 * 1024:.1f} MiB by dcn"
+    assert over_slices == f"{7 * 32 + 1} times, {scattered_gib / 256 * 1024:.1f} MiB by dcn"
 
 
 def test_a_plan_that_the_code_no_longer_makes_is_found_by_plans(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """The blocks of splash attention: those that libtpu's own schedules of its kernels say are fastest.
 
-`python -m tools.bench splash` prints them; docs/performance.md has what they were. One choice is
+`python -m tools.bench.splash` prints them; docs/performance.md has what they were. One choice is
 right for v4, v5e, v5p and v6e, with and without a logit cap.
 """
 

@@ -51,6 +51,8 @@ _SLOW = """
 import threading, os, signal, time
 from axl_exp.dryrun import workers
 workers._num_cores = lambda: 2
+# What a shell starts in the background ignores it, and what that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(1, os.killpg, (os.getpgid(0), signal.SIGINT)).start()
 list(workers.map_in_processes(time.sleep, [300] * 40))
 """

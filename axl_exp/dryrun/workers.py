@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -62,15 +61,11 @@ def map_in_processes(
 
 def _start_worker() -> None:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
-    signal.signal(signal.SIGINT, _leave)
+    # The command hears Ctrl-C too, and would wait for what they are at. In the background of a
+    # script neither hears it.
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(1))
     gc.set_threshold(*RARELY)
-
-
-def _leave(*_: object) -> None:
-    # The command hears Ctrl-C too, and would wait for what they are at. It has to hear it first, or
-    # it would tell of a process that died.
-    time.sleep(0.5)
-    os._exit(1)
 
 
 def _end_with_the_command() -> None:

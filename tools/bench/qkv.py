@@ -8,7 +8,6 @@ states, passes over memory their bytes.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,8 +24,8 @@ from axl_exp.mesh import HardwareSelector, parse_selector
 from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.qkv import FusedGroupedQKVLinear, RoFormerQKVLinear
 from axl_exp.report.terminal import make_console, make_table
+from tools.bench.one_tpu import array_on, parse_flags
 
-_HARDWARE = ("tpu-v4-8", "tpu-v5e-1", "tpu-v5p-8", "tpu-v6e-1")
 # dim, num_heads, num_kv_heads, head_dim
 _CASES = {"7B": (4096, 32, 32, 128), "8B": (4096, 32, 8, 128), "1B": (2048, 32, 8, 64)}
 _BATCH, _LENGTH = 2, 4096
@@ -36,14 +35,11 @@ Heads = tuple[jax.Array, jax.Array, jax.Array]
 
 def main() -> int:
     """Print a table, a row per kind of TPU and case; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.qkv", description=__doc__)
-    parser.add_argument("--mesh", action="append", choices=_HARDWARE, help="only this; repeat")
-    parser.add_argument("--case", action="append", choices=_CASES, help="only this; repeat")
-    flags = parser.parse_args()
+    flags = parse_flags("qkv", __doc__, _CASES)
     prepare_environment()
     rows = []
-    for hardware in map(parse_selector, flags.mesh or _HARDWARE):
-        for case in flags.case or _CASES:
+    for hardware in map(parse_selector, flags.mesh):
+        for case in flags.case:
             ours, by_hand = (_seconds(hardware, side, *_CASES[case]) for side in (_ours, _by_hand))
             times = (f"{by_hand * 1e6:.0f}", f"{ours * 1e6:.0f}", f"{ours / by_hand:.2f}")
             rows.append((str(hardware), case, *times))
@@ -113,21 +109,16 @@ def _seconds(
 
     topology = topology_of(hardware)
     device = devices_of(topology)[0]
-
-    def array(*shape: int, dtype: Any = jnp.bfloat16) -> Any:
-        sharding = jax.sharding.SingleDeviceSharding(device)
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
     gradients = tuple(
-        array(_BATCH, number, _LENGTH, head_dim)
+        array_on(device, _BATCH, number, _LENGTH, head_dim)
         for number in (num_heads, num_kv_heads, num_kv_heads)
     )
-    weight = array(dim, num_heads + 2 * num_kv_heads, head_dim)
-    positions = array(_BATCH, _LENGTH, dtype=jnp.int32)
+    weight = array_on(device, dim, num_heads + 2 * num_kv_heads, head_dim)
+    positions = array_on(device, _BATCH, _LENGTH, dtype=jnp.int32)
     mesh = jax.sharding.Mesh([device], ("data",))
     with jax.set_mesh(mesh):
         lowered = jax.jit(forward_and_backward).lower(
-            array(_BATCH, _LENGTH, dim), weight, positions, gradients
+            array_on(device, _BATCH, _LENGTH, dim), weight, positions, gradients
         )
     program = parse_program(lowered.compile().as_text() or "")
     assert hardware.chip is not None

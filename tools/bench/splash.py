@@ -7,7 +7,6 @@ includes what passes over memory, such as the sum over parts that the fused kern
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Iterator
@@ -25,8 +24,8 @@ from axl_exp.model.attention_backend import SplashSpec
 from axl_exp.model.attention_splash import splash_attention
 from axl_exp.model.qkv import QKV
 from axl_exp.report.terminal import make_console, make_table
+from tools.bench.one_tpu import array_on, parse_flags
 
-_HARDWARE = ("tpu-v4-8", "tpu-v5e-1", "tpu-v5p-8", "tpu-v6e-1")
 _NUM_HEADS, _NUM_KV_HEADS = 8, 2
 _CASES: dict[str, dict[str, Any]] = {
     "4096 x 64": {"sequence_length": 4096, "head_dim": 64},
@@ -58,15 +57,12 @@ _SPECS = {
 
 def main() -> int:
     """Print a table, a row per kind of TPU, case and way; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.splash", description=__doc__)
-    parser.add_argument("--mesh", action="append", choices=_HARDWARE, help="only this; repeat")
-    parser.add_argument("--case", action="append", choices=_CASES, help="only this; repeat")
-    flags = parser.parse_args()
+    flags = parse_flags("splash", __doc__, _CASES)
     prepare_environment()
     rows = [
         (str(hardware), case, name, *_times(hardware, spec, **_CASES[case]))
-        for hardware in map(parse_selector, flags.mesh or _HARDWARE)
-        for case, (name, spec) in itertools.product(flags.case or _CASES, _SPECS.items())
+        for hardware in map(parse_selector, flags.mesh)
+        for case, (name, spec) in itertools.product(flags.case, _SPECS.items())
     ]
     headers = ("hardware", "length x head dim", "blocks", "forward", "backward", "together")
     console = make_console()
@@ -117,14 +113,11 @@ def _compiled(
         out, backward = jax.vjp(attend, qkv)
         return out, backward(gradient)
 
-    sharding = jax.sharding.SingleDeviceSharding(device)
-
-    def heads(number: int) -> Any:
-        shape = (1, sequence_length, number, head_dim)
-        return jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=sharding)
-
-    query, key = heads(_NUM_HEADS), heads(_NUM_KV_HEADS)
-    segment_ids = jax.ShapeDtypeStruct((1, sequence_length), jnp.int32, sharding=sharding)
+    query, key = (
+        array_on(device, 1, sequence_length, number, head_dim)
+        for number in (_NUM_HEADS, _NUM_KV_HEADS)
+    )
+    segment_ids = array_on(device, 1, sequence_length, dtype=jnp.int32)
     lowered = jax.jit(forward_and_backward).lower(QKV(query, key, key), segment_ids, query)
     return parse_program(lowered.compile().as_text() or "")
 

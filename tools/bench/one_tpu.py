@@ -23,7 +23,7 @@ def parse_flags(name: str, description: str | None, cases: Iterable[str]) -> arg
     return flags
 
 
-def array_on(device: Any, *shape: int, dtype: Any = jnp.bfloat16) -> jax.ShapeDtypeStruct:
+def array_on(device: Any, *shape: int, dtype: Any = jnp.bfloat16) -> Any:
     """Return what stands for an array on `device`, which is only compiled for."""
     sharding = jax.sharding.SingleDeviceSharding(device)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)

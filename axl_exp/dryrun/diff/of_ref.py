@@ -50,21 +50,23 @@ def rows_of_ref(
         try:
             note = f" ({ref.note})" if ref.note else ""
             say(f"{ref.name} at {ref.commit[:12]}{note}: sweeping")
-            return _sweep(checkout, flags)
+            return _sweep(checkout, repository, flags)
         finally:
             remove_checkout(checkout, repository=repository)
 
 
-def _sweep(checkout: Checkout, flags: Sequence[str]) -> list[dict[str, Any]]:
+def _sweep(checkout: Checkout, repository: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
     name = f"{checkout.ref.name} ({checkout.ref.commit[:12]})"
     if not (checkout.path / "axl_exp" / "dryrun" / "__main__.py").is_file():
         raise NoDryRunError(f"{name} has no axl_exp.dryrun: name a later commit.")
-    # A compiler may be found by the caller's path; the package itself is the commit's.
-    paths = filter(None, (str(checkout.path), os.environ.get("PYTHONPATH")))
+    # A compiler may be found by the caller's path; what lies in the repository is the commit's.
+    callers = map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    others = (path.resolve() for path in callers)
+    paths = [checkout.path, *(p for p in others if not p.is_relative_to(repository.resolve()))]
     done = subprocess.run(
         [checkout.python, "-m", "axl_exp.dryrun", "--all", "--json", *flags],
         cwd=checkout.path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         stdout=subprocess.PIPE,
         # A terminal sees how far it is, and what it says of a failure.
         stderr=None if sys.stderr.isatty() else subprocess.PIPE,

@@ -33,6 +33,8 @@ class MemoryPlan:
     """What the forward pass keeps for the backward pass."""
     working_bytes: int
     """The rest: what a layer computes with, gathered weights, logits."""
+    fetched_ahead_bytes: int
+    """Of an optimizer's state that waits on the host: what comes before its turn, for it has room."""
     total_bytes: int
     """All of the above."""
     host_bytes: int

@@ -27,6 +27,8 @@ from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
 from axl_exp.resolve import Resolved
 
 _NUM_LARGEST = 8
+# XLA fetches ahead until this share of a device's memory is taken (docs/performance.md).
+_FETCHES_UNTIL = 0.9
 _TPU_LANES = 128
 
 
@@ -120,14 +122,22 @@ def _memory(traced: TracedStep, found: Walk, mesh: Mesh, resolved: Resolved) -> 
     activations_bytes = sum(
         b.num_bytes for b in found.peak if _is_kept(b) and not _is_gradient(b, shapes)
     )
+    host_state_bytes = sum(map(_leaf_bytes, on_host))
+    needed_bytes = params_bytes + opt_state_bytes + found.peak_bytes
+    # At the update: all gradients, and the state of all parameters where there is room for it.
+    at_once_bytes = 2 * params_bytes + opt_state_bytes + host_state_bytes if on_host else 0
+    if chip and chip.usable_hbm_bytes:
+        at_once_bytes = min(at_once_bytes, int(_FETCHES_UNTIL * chip.usable_hbm_bytes))
+    fetched_ahead_bytes = max(at_once_bytes - needed_bytes, 0)
     return MemoryPlan(
         params_bytes=params_bytes,
         opt_state_bytes=opt_state_bytes,
         gradients_bytes=gradients_bytes,
         activations_bytes=activations_bytes,
         working_bytes=found.peak_bytes - gradients_bytes - activations_bytes,
-        total_bytes=params_bytes + opt_state_bytes + found.peak_bytes,
-        host_bytes=found.host_bytes + sum(map(_leaf_bytes, on_host)),
+        fetched_ahead_bytes=fetched_ahead_bytes,
+        total_bytes=needed_bytes + fetched_ahead_bytes,
+        host_bytes=found.host_bytes + host_state_bytes,
         available_bytes=chip.usable_hbm_bytes if chip else None,
         host_available_bytes=chip.usable_host_bytes if chip else None,
     )

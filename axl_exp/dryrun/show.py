@@ -117,8 +117,10 @@ def _memory_section(plan: PlanFacts) -> Section:
         ("gradients", memory.gradients_bytes),
         ("kept for the backward pass", memory.activations_bytes),
         ("at work", memory.working_bytes),
-        ("together", memory.total_bytes),
     ]
+    if memory.fetched_ahead_bytes:
+        parts.append(("fetched ahead, since there is room", memory.fetched_ahead_bytes))
+    parts.append(("together", memory.total_bytes))
     rows = [(name, format_bytes(size)) for name, size in parts]
     if memory.host_bytes:
         rows.append(("in the memory of the host", _of_host(memory, memory.host_bytes)))

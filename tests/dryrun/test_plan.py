@@ -47,6 +47,16 @@ def test_where_the_optimizer_waits_on_the_host_it_has_no_room_on_the_devices(sel
     assert not plan_dry_run(there).memory.fits
 
 
+def test_what_waits_on_the_host_is_fetched_at_once_as_far_as_there_is_room():
+    memory = plan_dry_run(resolve("fuji-7B-v2", selector="tpu-v6e-4")).memory
+    # Parameters, gradients and two moments, in float32.
+    assert memory.total_bytes == pytest.approx(16 * 6.61e9 / 4, rel=0.01)
+    assert memory.fetched_ahead_bytes > 0
+    memory = plan_dry_run(resolve("fuji-8B-v3-tiktoken", selector="tpu-v5e-8")).memory
+    assert memory.total_bytes < 16 * 8.03e9 / 8
+    assert memory.total_bytes == int(0.9 * memory.available_bytes)
+
+
 def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():
     plan = plan_dry_run(resolve("fuji-7B-v2", selector="tpu-v5e-256"))
     num_params = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096) + 4096 + 32768 * 4096

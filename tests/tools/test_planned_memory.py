@@ -20,10 +20,6 @@ _OFF = {
     ("core-windows", "tpu-v6e-4"): "the plan of a program of some MiB is too high",
     # 0.83 of 20 MiB: XLA splits a product of few outputs into 32 parts, held in float32 (4 MiB).
     ("core-windows", "gpu-h100-8"): "the plan of a program of some MiB is too low",
-    # 0.80 and 0.83: XLA has the state of several parameters on its way between host and device at
-    # once, old and new; a plan counts one parameter's.
-    ("fuji-7B-v2", "tpu-v6e-4"): "the plan of an optimizer's state on the host is too low",
-    ("fuji-7B-v2", "tpu-v5e-8"): "the plan of an optimizer's state on the host is too low",
 }
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import pickle
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -85,13 +86,25 @@ def compile_request(request: Request, *, stage: Any) -> CompiledFacts:
     batch = request.config.input
     tokens = batch.global_batch_size * batch.max_sequence_length
     per_token = flops_per_token(request.config.model, sequence_length=batch.max_sequence_length)
-    return account(
+    facts = account(
         compilation,
         schedules=schedules,
         hardware=_hardware(trainer, request),
         work=Work(tokens=tokens, model_flops=per_token.causal * tokens),
         expected=_expected(trainer),
     )
+    left_out = tuple(left_out_for(topology.platform, request.config))
+    return dataclasses.replace(facts, warnings=(*left_out, *facts.warnings))
+
+
+def left_out_for(platform: str, config: Any) -> Iterator[str]:
+    """Yield what of a trainer config a compilation without devices does not show."""
+    if platform == "gpu" and config.learner.optimizer_memory:
+        # GPUs of a target description have one memory in JAX (0.10.2), and an argument lies there.
+        yield (
+            "learner.optimizer_memory is not compiled: without a GPU, the optimizer's state counts "
+            "as memory of the device; the plan has it where it will be"
+        )
 
 
 def _compilation(

@@ -15,7 +15,7 @@ import pytest
 from axl_exp.config import Override
 from axl_exp.dryrun.__main__ import main
 from axl_exp.dryrun.compiled import compile
-from axl_exp.dryrun.compiled.child import Request, compile_request
+from axl_exp.dryrun.compiled.child import Request, compile_request, left_out_for
 from axl_exp.dryrun.compiled.compile import CompilerCrashError, compile_dry_run
 from axl_exp.dryrun.compiled.facts import CompiledFacts, from_json
 from axl_exp.dryrun.compiled.output import refusal_of
@@ -360,3 +360,11 @@ def test_topologies_are_named_as_their_compilers_do():
     for selector, expected in names.items():
         found = topology_of(parse_selector(selector))
         assert (found.name, found.num_slices, found.one_device_per_chip) == expected
+
+
+def test_a_gpu_that_is_not_here_has_no_memory_of_a_host_for_arguments_and_that_is_told():
+    on_host = _resolved("gpu-h100-8", learner__optimizer_memory="pinned_host").config
+    (told,) = left_out_for("gpu", on_host)
+    assert told.startswith("learner.optimizer_memory is not compiled")
+    assert not list(left_out_for("tpu", on_host))
+    assert not list(left_out_for("gpu", _resolved("gpu-h100-8").config))

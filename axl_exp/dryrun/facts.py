@@ -34,7 +34,7 @@ class MemoryPlan:
     working_bytes: int
     """The rest: what a layer computes with, gathered weights, logits."""
     fetched_ahead_bytes: int
-    """Of an optimizer's state that waits on the host: what comes before its turn, for it has room."""
+    """State of the optimizer that comes from the host before its turn, where there is room."""
     total_bytes: int
     """All of the above."""
     host_bytes: int

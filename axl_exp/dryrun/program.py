@@ -16,6 +16,7 @@ from jax.extend import core
 
 # Primitives that call one program with their own operands, and where they keep it.
 _CALLS = {
+    "called_program": "jaxpr",
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",

@@ -14,6 +14,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from axl_exp.config.path import Key, parse_path
 from axl_exp.config.text import config_text
 from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
+from axl_exp.dryrun.once import layers_once, on_any_mesh
 from axl_exp.dryrun.program import Program, read_program
 from axl_exp.errors import UserError
 from axl_exp.mesh import CHIPS, HardwareSelector, axis_sizes
@@ -143,12 +144,9 @@ def _model(model: _ByText) -> PureModel:
 
 @functools.lru_cache(maxsize=_NUM_MODELS_KEPT)
 def _learner(learner: _ByText, logical_axes: tuple[tuple[str, Any], ...]) -> Learner:
-    """Return a learner whose update is traced once for steps that have parameters and mesh alike.
-
-    Written out where it is called: the program is the same.
-    """
+    """Return a learner whose update is traced once for steps that have parameters alike."""
     made = learner.cfg.instantiate(logical_axes=dict(logical_axes))
-    made.update = jax.jit(made.update, inline=True)
+    made.update = on_any_mesh(made.update)
     return made
 
 
@@ -176,7 +174,7 @@ def _trace(source: _Source) -> TracedStep:
     check_divides(of_part, (rows // num_parts, source.positions), spec, mesh.shape)
     leaf = jax.ShapeDtypeStruct((rows, source.positions), jnp.int32)
     batch = dict.fromkeys(BATCH_KEYS, leaf)
-    with jax.sharding.use_abstract_mesh(mesh), as_if_cudnn_were_here():
+    with jax.sharding.use_abstract_mesh(mesh), as_if_cudnn_were_here(), layers_once():
         jaxpr = jax.make_jaxpr(step)(state, batch)
         attention = _attention(model, source)
     return TracedStep(

@@ -131,13 +131,18 @@ _rules_in_use: contextvars.ContextVar[AxisRules | None] = contextvars.ContextVar
 
 
 @contextlib.contextmanager
-def axis_rules(rules: AxisRules) -> Iterator[None]:
+def axis_rules(rules: AxisRules | None) -> Iterator[None]:
     """Let `constrain` follow `rules` while this context lasts; a model enters it to trace."""
     token = _rules_in_use.set(rules)
     try:
         yield
     finally:
         _rules_in_use.reset(token)
+
+
+def rules_in_use() -> AxisRules | None:
+    """Return the rules that `axis_rules` was entered with, None outside of it."""
+    return _rules_in_use.get()
 
 
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:

@@ -35,8 +35,10 @@ class MemoryPlan:
     """The rest: what a layer computes with, gathered weights, logits."""
     fetched_ahead_bytes: int
     """State of the optimizer that comes from the host before its turn, where there is room."""
+    on_chip_bytes: int
+    """Of all that a step makes: what stays in memory on the chip, since it fits there."""
     total_bytes: int
-    """All of the above."""
+    """All of the above, but what stays on the chip."""
     host_bytes: int
     """In the host's memory: what a rule offloads."""
     available_bytes: int | None

@@ -120,8 +120,10 @@ def _memory_section(plan: PlanFacts) -> Section:
     ]
     if memory.fetched_ahead_bytes:
         parts.append(("fetched ahead, since there is room", memory.fetched_ahead_bytes))
-    parts.append(("together", memory.total_bytes))
     rows = [(name, format_bytes(size)) for name, size in parts]
+    if memory.on_chip_bytes:
+        rows.append(("of that on the chip itself", f"-{format_bytes(memory.on_chip_bytes)}"))
+    rows.append(("together", format_bytes(memory.total_bytes)))
     if memory.host_bytes:
         rows.append(("in the memory of the host", _of_host(memory, memory.host_bytes)))
     rows += [(f"  {what}", format_bytes(size)) for what, size in plan.largest]

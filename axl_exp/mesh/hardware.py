@@ -20,6 +20,7 @@ HOST_MEMORY_SHARE = 0.8
 
 _TERA = 10**12
 _GIGA = 10**9
+_MIB = 2**20
 _GIB = 2**30
 
 
@@ -67,6 +68,10 @@ class Chip:
     usable_hbm_bytes: int
     """What a program may use of it: what libtpu names as available when one does not fit, for a GPU
     the share of it that a launch lets JAX take."""
+
+    shared_on_chip_bytes: int = 0
+    """Memory on it that all its cores see, in which a compiler may leave arrays: VMEM where there
+    is one core ("How to Scale Your Model", chapter 2), CMEM of v4 (Jouppi et al. 2023)."""
 
     ici: Ici | None = None
     """How a slice of TPUs is wired; None for a GPU."""
@@ -154,6 +159,7 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes_per_second=1228 * _GIGA,
         device_kinds=("TPU v4",),
         usable_hbm_bytes=int(30.75 * _GIB),
+        shared_on_chip_bytes=128 * _MIB,
         ici=Ici(50 * _GIGA, _GRIDS_3D, wraps_from=4),
         node_devices=4,
         network_bytes_per_second=6.25 * _GIGA,
@@ -172,6 +178,7 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes_per_second=819 * _GIGA,
         device_kinds=("TPU v5 lite", "TPU v5e"),
         usable_hbm_bytes=int(15.75 * _GIB),
+        shared_on_chip_bytes=128 * _MIB,
         ici=Ici(50 * _GIGA, _GRIDS_2D, wraps_from=16),
         node_devices=8,
         network_bytes_per_second=3.125 * _GIGA,
@@ -208,6 +215,7 @@ CHIPS: tuple[Chip, ...] = (
         hbm_bytes_per_second=1640 * _GIGA,
         device_kinds=("TPU v6 lite", "TPU v6e"),
         usable_hbm_bytes=int(31.25 * _GIB),
+        shared_on_chip_bytes=128 * _MIB,
         ici=Ici(100 * _GIGA, _GRIDS_2D, wraps_from=16),
         node_devices=8,
         network_bytes_per_second=12.5 * _GIGA,

@@ -6,6 +6,7 @@ import pytest
 
 from axl_exp.cli import rare_collections
 from axl_exp.config import Override
+from axl_exp.dryrun.facts import MemoryPlan
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.dryrun.sweep import find_pairs, like_pairs_together
 from axl_exp.golden.folder import read_folder
@@ -56,6 +57,20 @@ def test_what_waits_on_the_host_is_fetched_at_once_as_far_as_there_is_room():
     assert memory.total_bytes < 16 * 8.03e9 / 8
     assert memory.available_bytes is not None
     assert memory.total_bytes == int(0.9 * memory.available_bytes)
+
+
+def test_a_step_that_fits_on_the_chip_takes_little_beside_its_state():
+    def memory(selector: str, *overrides: Override) -> MemoryPlan:
+        return plan_dry_run(resolve("core", selector=selector, overrides=overrides)).memory
+
+    on_v5e, on_v5p = memory("tpu-v5e-4"), memory("tpu-v5p-8")
+    state = on_v5e.params_bytes + on_v5e.opt_state_bytes
+    assert on_v5e.total_bytes == state + 2 * 2**20
+    # Two cores, of which neither sees what the other has on the chip.
+    assert on_v5p.on_chip_bytes == 0
+    assert on_v5p.total_bytes == on_v5e.total_bytes + on_v5e.on_chip_bytes
+    blocks = Override("compiler_options", '{"xla_tpu_scoped_vmem_limit_kib": 120000}')
+    assert memory("tpu-v5e-4", blocks).on_chip_bytes == 0
 
 
 def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():

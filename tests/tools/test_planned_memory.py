@@ -14,12 +14,14 @@ from tools.measured.memory import Point, recorded_points
 POINTS = recorded_points()
 
 # Where a plan is known to be off, and why.
+_SPLIT = "XLA splits a product of few outputs into 32 parts, held in float32: 4 MiB of 20"
 _OFF = {
-    # 2.13 of 14 MiB: libtpu leaves most temporaries in a core's own memory (VMEM), but not the
-    # largest, of 4 MiB; a plan counts all in the device's.
-    ("core-windows", "tpu-v6e-4"): "the plan of a program of some MiB is too high",
-    # 0.83 of 20 MiB: XLA splits a product of few outputs into 32 parts, held in float32 (4 MiB).
-    ("core-windows", "gpu-h100-8"): "the plan of a program of some MiB is too low",
+    ("core-int8", "tpu-v5p-8"): "of 30 MiB, numbers in 8 bits are not kept as planned",  # 1.23
+    ("fuji-test-v3", "tpu-v4-8"): "what libtpu sets aside of 3 MiB is not always 2",  # 0.70
+    ("fuji-test-v3", "tpu-v5e-4"): "what libtpu sets aside of 3 MiB is not always 2",  # 0.70
+    ("core", "gpu-h100-8"): _SPLIT,  # 0.83
+    ("core-windows", "gpu-h100-8"): _SPLIT,  # 0.83
+    ("fuji-tiny", "gpu-h100-8"): _SPLIT,  # 0.82
 }
 
 

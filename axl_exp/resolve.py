@@ -7,6 +7,7 @@ Each writer wins over those before it, and is remembered in the config (`cfg.wri
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,14 +78,24 @@ class Resolved:
     rule: MeshRule | None
     """Both None where no hardware was given."""
 
-    mesh_changes: tuple[Change, ...]
-    """What the rule made of the recipe, the inferred mesh included: the golden's mesh delta."""
+    recipe: ConfigBase
+    """The config before the rule."""
+
+    recipe_by_rule: ConfigBase
+    """What the rule made of the recipe, the inferred mesh included."""
 
     overrides: tuple[Override, ...]
     """Those of the command line."""
 
     warnings: tuple[str, ...]
     """What the user should know though it is no error."""
+
+    @functools.cached_property
+    def mesh_changes(self) -> tuple[Change, ...]:
+        """What the rule changed of the recipe: the golden's mesh delta."""
+        if self.recipe_by_rule is self.recipe:
+            return ()
+        return tuple(diff(flatten(self.recipe), flatten(self.recipe_by_rule)))
 
 
 def resolve(
@@ -111,14 +122,14 @@ def resolve(
         UserError: Its subclasses say which of the names, rules, values or sizes is wrong.
     """
     named = load_config(name, module=module)
-    cfg, hardware, changes = named.config, None, ()
+    by_rule = cfg = named.config
+    hardware = None
     if selector is not None:
         hardware = parse_selector(selector) if isinstance(selector, str) else selector
         rule = rule or select_rule(
             load_mesh_rules(module=module), selector=str(hardware), config=named.name
         )
-        cfg = _by_rule(cfg, rule, hardware)
-        changes = tuple(diff(flatten(named.config), flatten(cfg)))
+        by_rule = cfg = _by_rule(cfg, rule, hardware)
     if adapt is not None:
         cfg = adapt(cfg)
     cfg = _apply_file_overrides(cfg, named)
@@ -133,7 +144,8 @@ def resolve(
         config=cfg.freeze(),
         hardware=hardware,
         rule=rule,
-        mesh_changes=changes,
+        recipe=named.config,
+        recipe_by_rule=by_rule,
         overrides=tuple(overrides),
         warnings=(*_overwritten(named, overrides), *warnings),
     )

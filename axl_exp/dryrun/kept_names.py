@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ class NothingKeptError(UserError):
 
 def check_kept_names(cfg: Any, program: Program) -> None:
     """Raise NothingKeptError if a `remat_spec` of `cfg` matches no named value of the program."""
-    names = sorted(set(_names(program)))
+    names = _all_names(program)
 
     def check(path: str, value: Any) -> None:
         owner, _, field = path.rpartition(".")
@@ -29,6 +30,11 @@ def check_kept_names(cfg: Any, program: Program) -> None:
             )
 
     cfg.visit(check)
+
+
+@functools.lru_cache(maxsize=2)  # Neighbours in a sweep share one.
+def _all_names(program: Program) -> tuple[str, ...]:
+    return tuple(sorted(set(_names(program))))
 
 
 def _names(program: Program) -> Iterator[str]:

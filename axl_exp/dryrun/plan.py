@@ -32,6 +32,8 @@ _NUM_LARGEST = 8
 _SET_ASIDE_BYTES = 2 * 2**20
 # On the chip, for what one operation works on (xla_tpu_scoped_vmem_limit_kib by default).
 _SCOPED_KIB = 16 * 2**10
+# Neighbours in a sweep share steps.
+_NUM_STEPS_KEPT = 16
 # XLA fetches ahead until this share of a device's memory is taken (docs/performance.md).
 _FETCHES_UNTIL = 0.9
 _TPU_LANES = 128
@@ -80,7 +82,7 @@ def _mesh(traced: TracedStep) -> Mesh:
     return Mesh(traced.mesh_sizes, lanes=_TPU_LANES if traced.platform == "tpu" else 1)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=_NUM_STEPS_KEPT)
 def _follow(traced: TracedStep) -> Walk:
     """The step followed through, its state written where it was."""
     mesh = _mesh(traced)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -70,35 +69,28 @@ def walk(
         reused: Outputs that are written where an input was, so that they need no memory.
         rows: What lies as a kernel wants it; None finds out.
     """
-    return _Walker(program, inputs, wanted, mesh, made, reused, rows).result
-
-
-# The bodies of a step: each is followed for every layout that its loop may start with.
-@functools.lru_cache(maxsize=64)
-def _as_compiled(program: Program, mesh: Mesh) -> Program:
-    return without_idle(in_compiled_order(program), mesh)
+    program = without_idle(in_compiled_order(program), mesh)
+    if rows is None:
+        rows = kernel_rows(program)
+    return _Walker(program, inputs, wanted, mesh, made, reused, rows).result()
 
 
 class _Walker:
-    """Knows the layout of every value once it is made; what that comes to, when it is asked."""
-
     def __init__(self, program, inputs, wanted, mesh, made, reused, rows):
-        program = _as_compiled(program, mesh)
         self.program: Program = program
         self.mesh: Mesh = mesh
-        self.rows: frozenset[Value] = kernel_rows(program) if rows is None else rows
+        self.rows: frozenset[Value] = rows
         self.wanted = wanted_specs(program, wanted, mesh)
         self.specs: dict[Value, Spec] = dict(zip(program.inputs, inputs, strict=True))
         self.made: frozenset[Value] = made
         self._made_here: set[Value] = set(made)
         self.free = {program.outputs[i] for i in reused}
-        self.bodies: dict[Op, tuple[_Walker, int]] = {}
+        self.bodies: dict[Op, tuple[Walk, int]] = {}
         self.moves_of: dict[Op, list[Move]] = {}
         self._seen_moves: set[tuple[Value, str, tuple[str, ...]]] = set()
         self._bytes: dict[Value, int] = {}
         for op in program.ops:
             self._place(op)
-        self.outputs = [self.specs.get(v, whole(len(v.shape))) for v in program.outputs]
 
     def bytes_of(self, value: Value) -> int:
         """Return the size of a value on a device, once every value has its layout."""
@@ -107,11 +99,17 @@ class _Walker:
             self._bytes[value] = self.mesh.local_bytes(value, self.specs[value], in_rows=in_rows)
         return self._bytes[value]
 
-    def _in_body(self, op: Op, inputs: list[Spec], wanted: list[Spec | None]) -> _Walker:
-        # What a per-device program puts out lies where it is needed outside.
-        reused = frozenset(range(len(op.outputs))) if op.name == "shard_map" else frozenset()
-        made = self._made_inside(op, op.body)
-        return _Walker(op.body, inputs, wanted, self.mesh, made, reused, self.rows)
+    def _walk_body(self, op: Op, inputs: list[Spec], wanted: list[Spec | None]) -> Walk:
+        return walk(
+            op.body,
+            inputs,
+            wanted=wanted,
+            mesh=self.mesh,
+            made=self._made_inside(op, op.body),
+            # What a per-device program puts out lies where it is needed outside.
+            reused=frozenset(range(len(op.outputs))) if op.name == "shard_map" else frozenset(),
+            rows=self.rows,
+        )
 
     # -- layouts ------------------------------------------------------------------------------
 
@@ -141,10 +139,10 @@ class _Walker:
         for i, want in enumerate(wanted[:num_carry]):
             if want is None:
                 wanted[i] = inside[carried][i]
-        found = self._in_body(op, inside, wanted)
+        found = self._walk_body(op, inside, wanted)
         if found.outputs[:num_carry] != inside[carried]:
             inside[carried] = found.outputs[:num_carry]
-            found = self._in_body(op, inside, wanted)
+            found = self._walk_body(op, inside, wanted)
         self.bodies[op] = (found, op.params["length"])
         return [*found.outputs[:num_carry], *(((), *s) for s in found.outputs[num_carry:])]
 
@@ -166,7 +164,7 @@ class _Walker:
             ]
             outputs, moves = None, []
         wanted: list[Spec | None] = [None] * len(body.outputs)
-        found = self._in_body(op, inside, wanted)
+        found = self._walk_body(op, inside, wanted)
         self.bodies[op] = (found, 1)
         return outputs or found.outputs, moves
 
@@ -194,9 +192,8 @@ class _Walker:
 
     # -- what it comes to ---------------------------------------------------------------------
 
-    @functools.cached_property
     def result(self) -> Walk:
-        """What the program comes to, loops and per-device parts within it included."""
+        """Return what the program comes to, loops and per-device parts within it included."""
         fusion = Fusion(self.program, made=self.made, bytes_of=self.bytes_of)
         moves: list[tuple[Move, int]] = []
         work: list[Work] = []
@@ -210,7 +207,7 @@ class _Walker:
             )
             host_traffic_bytes += self._host_traffic_bytes(op)
             if op in self.bodies:
-                inner, count = self.bodies[op][0].result, self.bodies[op][1]
+                inner, count = self.bodies[op]
                 given = _gathered_inputs(op)
                 moves += [
                     (move, n * count)
@@ -229,9 +226,10 @@ class _Walker:
             bytes_of=self.bytes_of,
             placed=self.free,
         )
+        outputs = [self.specs.get(v, whole(len(v.shape))) for v in self.program.outputs]
         return Walk(
             specs=self.specs,
-            outputs=self.outputs,
+            outputs=outputs,
             moves=moves,
             work=work,
             peak_bytes=peak_bytes,
@@ -281,7 +279,7 @@ class _Walker:
 
     def _inside(self, op: Op) -> tuple[int, list[Buffer]]:
         """What a body holds at its fullest moment, and what is on its way meanwhile."""
-        body = self.bodies[op][0].result
+        body = self.bodies[op][0]
         in_flight = list(self._in_flight(op))
         total = body.peak_bytes + sum(buffer.num_bytes for buffer in in_flight)
         return total, [*body.peak, *in_flight]

@@ -1,9 +1,9 @@
 """When a scheduled program starts to communicate, and when it awaits the end.
 
 A collective is issued as one instruction that waits; as a start and its `-done`; or, on a TPU, as a
-chain of fusions of one `chain_id`: the first starts it, those between compute while it goes on, the
-last awaits it. Each of a chain holds a copy of the same collective. Between slices it is a `send`
-and a `recv` of one rendezvous.
+chain of fusions of one `chain_id`: the first starts it, those between compute while it goes on, in
+turns of a loop too, the last awaits it. Each of a chain holds a copy of the same collective.
+Between slices it is a `send` and a `recv` of one rendezvous.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from axl_exp.dryrun.compiled.execution import called_once
 from axl_exp.dryrun.compiled.hlo import Computation, Instruction, Program
 
 Phase = Literal["whole", "start", "during", "done"]
+# How the first and the last fusion of a chain end.
+_ENDS: dict[str, Phase] = {"AsyncCollectiveStart": "start", "AsyncCollectiveDone": "done"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,6 @@ def issues_of(program: Program, where: Computation) -> dict[str, Issue]:
         HloTextError: Groups of a collective are not understood.
     """
     issues: dict[str, Issue] = {}
-    chains: dict[str, list[str]] = {}
     for instruction in where.instructions:
         name = instruction.name
         if instruction.opcode.endswith(("-done", "-update")):
@@ -60,17 +61,19 @@ def issues_of(program: Program, where: Computation) -> dict[str, Issue]:
         chain = re.search(r'chain_id="([^"]*)"', source.attributes)
         if chain:
             key = f"{chain[1]} {source.attribute('channel_id')}"
-            chains.setdefault(key, []).append(name)
-            issues[name] = Issue("during", key, communication, source)
+            issues[name] = Issue(_phase_in_chain(program, instruction), key, communication, source)
         else:
             phase = "start" if instruction.opcode.endswith("-start") else "whole"
             issues[name] = Issue(phase, name, communication, source)
-    for names in chains.values():
-        first, last = names[0], names[-1]
-        issues[last] = dataclasses.replace(issues[last], phase="done")
-        phase = "start" if len(names) > 1 else "whole"
-        issues[first] = dataclasses.replace(issues[first], phase=phase)
     return issues
+
+
+def _phase_in_chain(program: Program, instruction: Instruction) -> Phase:
+    for name in called_once(instruction):
+        target = program.computation(name).root.attribute("custom_call_target")
+        if target is not None:
+            return _ENDS.get(target.strip('"'), "during")
+    return "during"
 
 
 def _collective(

@@ -203,27 +203,42 @@ def test_transfers_on_the_same_wires_queue_and_on_others_do_not():
     assert seconds(ahead) == pytest.approx(2 * alone)
 
 
-def test_a_chain_of_fusions_is_one_communication_hidden_by_those_between():
-    gather = (
-        "ROOT %g = f32[800]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3,4,5,6,7}}, "
-        'dimensions={0}, frontend_attributes={chain_id="1"}'
-    )
+def test_a_chain_of_fusions_is_one_communication_hidden_by_those_in_a_loop_between():
+    p = "%p = f32[100]{0} parameter(0)"
+    fusion = "= f32[800]{0} fusion(%p), kind=kCustom, backend_config={"
+    fusion += '"estimated_cycles":"5000"}, calls='
     text = "HloModule m, is_scheduled=true, num_partitions=8\n"
-    for name in ("first", "between", "last"):
-        text += f"\n%{name} (p: f32[100]) -> f32[800] {{\n  %p = f32[100]{{0}} parameter(0)\n"
-        text += f"  {gather}\n}}\n"
-    text += "\nENTRY %e () -> f32[800] {\n  %w = f32[100]{0} parameter(0)\n"
-    for name, cycles in (("first", 0), ("between", 15_000), ("last", 0)):
-        root = "ROOT " if name == "last" else ""
-        text += f"  {root}%{name}.1 = f32[800]{{0}} fusion(%w), kind=kCustom, calls=%{name}, "
-        text += f'backend_config={{"estimated_cycles":"{cycles}"}}\n'
-    program, network = parse_program(text + "}\n"), _grid(2, 4)
+    for name in ("Start", "Step", "Done"):
+        text += f"""
+%{name} (p: f32[100]) -> f32[800] {{
+  {p}
+  %g = f32[800]{{0}} all-gather(%p), channel_id=5, replica_groups={{{{0,1,2,3,4,5,6,7}}}}, \
+dimensions={{0}}, frontend_attributes={{chain_id="1"}}
+  ROOT %r = f32[800]{{0}} custom-call(%g), custom_call_target="AsyncCollective{name}"
+}}
+"""
+    text += f"""
+%body (p: f32[100]) -> f32[100] {{
+  {p}
+  %step {fusion}%Step
+  ROOT %again = f32[100]{{0}} slice(%step), slice={{[0:100]}}
+}}
+
+ENTRY %e () -> f32[800] {{
+  {p}
+  %start {fusion}%Start
+  %l = f32[100]{{0}} while(%p), condition=%body, body=%body, \
+backend_config={{"known_trip_count":{{"n":"3"}}}}
+  ROOT %done {fusion}%Done
+}}
+"""
+    program, network = parse_program(text), _grid(2, 4)
     (only,) = traffic_of(program, executions(program))
     assert (only.times, only.communication.num_bytes) == (1, 3200)
     times = Schedule(program, network, _by_cycles, 1.0).step_times()
     alone = network.transfer("all-gather", _everyone(8), num_bytes=3200).seconds
     assert times.transfers == pytest.approx(alone)
-    assert times.total == pytest.approx(max(alone, 15_000 / 1.5e9))
+    assert times.total == pytest.approx(5 * 5000 / 1.5e9)
 
 
 def test_a_transfer_between_slices_is_over_where_it_is_received():

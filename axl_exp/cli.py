@@ -8,6 +8,7 @@ import difflib
 import gc
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ _OVERRIDE = re.compile(r"--config\.(?P<path>[^=]+)(?:=(?P<text>.*))?", re.DOTALL
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it.
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE.
+EXIT_TERMINATED = 143  # 128 + SIGTERM.
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h; 1 is taken: `compare` means a regression by it.
 
 # Thresholds of `gc` with which it looks seldom; by default it does after 700 objects, 10 and 10.
@@ -71,6 +73,23 @@ def rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextlib.contextmanager
+def cleaned_up_if_terminated() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that what it made is removed; code 143.
+
+    By itself the signal ends a process where it stands. For the main thread alone, as all handlers.
+    """
+
+    def leave(*_: Any) -> NoReturn:
+        raise SystemExit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def drop_stdout() -> None:

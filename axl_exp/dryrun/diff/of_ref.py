@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from axl_exp.cli import cleaned_up_if_terminated
 from axl_exp.errors import UserError
 from axl_exp.run.checkout import Checkout, Ref, check_out, remove_checkout
 from axl_exp.run.home import home
@@ -45,7 +46,7 @@ def rows_of_ref(
         raise NoDryRunError(
             f"cannot write {folder}: {error.strerror}; give AXL_EXP_HOME another folder."
         ) from error
-    with temporary as own:
+    with cleaned_up_if_terminated(), temporary as own:
         checkout = check_out(ref, repository=repository, folder=Path(own), say=say)
         try:
             note = f" ({ref.note})" if ref.note else ""

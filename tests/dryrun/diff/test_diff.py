@@ -2,14 +2,20 @@
 commits whose dry run is a script."""
 
 import json
+import os
 import re
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from axl_exp.dryrun.diff.__main__ import main
 from axl_exp.dryrun.diff.changes import diff_sweeps
+from axl_exp.dryrun.diff.of_ref import rows_of_ref
 from axl_exp.dryrun.diff.show import section_of_diff
+from axl_exp.run.checkout import resolve_ref
 
 GIB = 2**30
 
@@ -73,9 +79,15 @@ def git(folder, *words):
     subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
 
 
+def num_worktrees():
+    """Of the repository that one is in, its own working tree included."""
+    listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True)
+    return len(listed.stdout.splitlines())
+
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """Tags `bare`, without a dry run; `old`, `new` and `broken`, whose dry runs are scripts."""
+    """Tags `bare`, without a dry run; `old` and others, whose dry runs are scripts."""
     folder = tmp_path / "repository"
     script = folder / "axl_exp" / "dryrun" / "__main__.py"
     script.parent.mkdir(parents=True)
@@ -86,6 +98,9 @@ def repository(tmp_path, monkeypatch):
         "old": f"print({json.dumps([row('x', 's')])!r})",
         "new": f"print({json.dumps([row('x', 's', step=2.0)])!r}); raise SystemExit(1)",
         "broken": "raise SystemExit('error: it is out of order')",
+        "endless": "import time; open('../../../begun', 'x'); time.sleep(300)",
+        "paths": "import json, os; row = dict.fromkeys(('config', 'selector'), os.environ["
+        "'PYTHONPATH']); print(json.dumps([row]))",
     }
     (script.parent / "__init__.py").touch()
     for tag, text in texts.items():
@@ -124,8 +139,7 @@ def test_two_commits_are_swept_by_their_own_code_and_leave_no_worktree(repositor
     found = json.loads(capsys.readouterr().out)
     (changed,) = found["changed"]
     assert changed["changes"] == [{"fact": "step", "before": 1.0, "after": 2.0}]
-    listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True)
-    assert len(listed.stdout.splitlines()) == 1
+    assert num_worktrees() == 1
     assert main(["old", "old"]) == 0
 
 
@@ -157,3 +171,37 @@ def test_the_last_word_of_a_sweep_that_fails_is_told(repository, capsys):
     # SystemExit with a text has exit code 1: no JSON on stdout.
     assert main(["old", "broken"]) == 2
     assert "prints no JSON" in capsys.readouterr().err
+
+
+def test_a_diff_that_is_terminated_leaves_no_worktree(repository, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    # The current folder has an axl_exp of its own.
+    command = [sys.executable, "-P", "-m", "axl_exp.dryrun", "diff", "endless", "old"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        begun = tmp_path / "home" / "begun"
+        for _ in range(1200):
+            if begun.exists():
+                break
+            time.sleep(0.05)
+        assert begun.exists()
+        assert num_worktrees() == 2
+        process.terminate()
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
+    assert num_worktrees() == 1
+    assert not list((tmp_path / "home" / "checkouts").iterdir())
+
+
+def test_a_commit_finds_what_is_elsewhere_on_the_callers_path_and_its_own_of_the_repository(
+    repository, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    callers = [repository, repository / "package", elsewhere]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, callers)))
+    ref = resolve_ref("paths", repository=repository)
+    (row,) = rows_of_ref(ref, repository=repository, flags=[], say=lambda _: None)
+    checkout, *others = map(Path, row["config"].split(os.pathsep))
+    assert checkout.is_relative_to(tmp_path / "home")
+    assert others == [elsewhere]

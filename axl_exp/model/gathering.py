@@ -35,8 +35,8 @@ def _sums_whole(num_shards: int) -> bool:
 def _gather_and_scatter_twice(x: jax.Array, mesh_axis: str, dim: int) -> jax.Array:
     """Return what all devices along an axis hold; its gradient is scattered in two stages.
 
-    First among neighbours, then among every fourth, eighth or sixteenth device: what is large stays
-    within a slice.
+    First among every fourth, eighth or sixteenth device, then among neighbours: so shards come out
+    in their order. Reordered before, a table's gradient had libtpu transpose that of all logits.
     """
     return jax.lax.all_gather(x, mesh_axis, axis=dim, tiled=True)
 
@@ -45,11 +45,7 @@ def _scatter_twice(mesh_axis: str, dim: int, _: None, gradient: jax.Array) -> tu
     side = math.isqrt(jax.sharding.get_abstract_mesh().shape[mesh_axis])
     neighbours = [[row * side + column for column in range(side)] for row in range(side)]
     across = [list(group) for group in zip(*neighbours, strict=True)]
-    # Shards by row and column become those by column and row: among neighbours goes the column.
-    lead, trail = gradient.shape[:dim], gradient.shape[dim + 1 :]
-    by_row = gradient.reshape(*lead, side, side, -1, *trail)
-    gradient = by_row.swapaxes(dim, dim + 1).reshape(gradient.shape)
-    for groups in (neighbours, across):
+    for groups in (across, neighbours):
         gradient = jax.lax.psum_scatter(
             gradient, mesh_axis, scatter_dimension=dim, axis_index_groups=groups, tiled=True
         )

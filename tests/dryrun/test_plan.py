@@ -95,8 +95,8 @@ def test_fsdp_gathers_every_weight_forward_and_backward_and_scatters_every_gradi
     sent = {(c.kind, c.mesh_axes): c.num_bytes for c in plan.collectives}
     # The table once: the head finds it where the lookup had it.
     assert sent["all-gather", ("fsdp",)] == 2 * layers + table
-    # Its gradients by the lookup and by the head are added before they are scattered, over 16
-    # neighbours and then a sixteenth over the other 16 devices.
+    # Its gradients by the lookup and by the head are added before they are scattered, over
+    # every sixteenth device and then a sixteenth over 16 neighbours.
     assert sent["reduce-scatter", ("fsdp",)] == layers + table + table // 16
     assert sent["all-reduce", ("fsdp",)] < 0.01 * table  # Of norms.
 

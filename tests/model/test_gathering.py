@@ -47,7 +47,10 @@ for dim in (0, 1):
             return jnp.sum(each(x, weights))
         with jax.set_mesh(mesh):
             step = jax.jit(jax.value_and_grad(loss))
-            assert str(jax.make_jaxpr(step)(x)).count("reduce_scatter[") == 1 + scatters_twice
+            program = str(jax.make_jaxpr(step)(x))
+            assert program.count("reduce_scatter[") == 1 + scatters_twice
+            # What is reordered here, a compiler may reorder in all that it is made of.
+            assert "transpose[" not in program
             found.append(step(x))
     (expected, gradient), (total, scattered) = found
     np.testing.assert_array_equal(total, expected)

@@ -14,7 +14,7 @@ from tools.measured.memory import Point, recorded_points
 POINTS = recorded_points()
 
 # Where a plan is known to be off, and why.
-_SPLIT = "XLA splits a product of few outputs into 32 parts, held in float32: 4 MiB of 20"
+_SPLIT = "XLA splits a product of few outputs into 32 parts, held in float32: a fifth of all"
 _OFF = {
     ("core-int8", "tpu-v5p-8"): "of 30 MiB, numbers in 8 bits are not kept as planned",  # 1.23
     ("fuji-test-v3", "tpu-v4-8"): "what libtpu sets aside of 3 MiB is not always 2",  # 0.70

@@ -24,6 +24,7 @@ from axl_exp.dryrun.peak import Buffer
 from axl_exp.dryrun.program import Value
 from axl_exp.dryrun.trace import TracedStep, trace_step
 from axl_exp.dryrun.walk import Walk, walk
+from axl_exp.errors import UserError
 from axl_exp.mesh import axis_sizes, describe_mesh_shape, num_batch_shards
 from axl_exp.resolve import Resolved
 
@@ -223,8 +224,16 @@ def _on_chip_bytes(num_bytes: int, resolved: Resolved) -> int:
     """
     chip = resolved.hardware.chip if resolved.hardware else None
     cfg: Any = resolved.config
-    scoped_kib = cfg.compiler_options.get("xla_tpu_scoped_vmem_limit_kib", _SCOPED_KIB)
-    room = chip.shared_on_chip_bytes - 2**10 * int(scoped_kib) if chip else 0
+    option = "xla_tpu_scoped_vmem_limit_kib"
+    told = cfg.compiler_options.get(option, _SCOPED_KIB)
+    try:
+        scoped_kib = int(told)
+    except ValueError as error:
+        raise UserError(
+            f"compiler_options[{option!r}]: {told!r} is no whole number of KiB; give it one, such "
+            f"as {_SCOPED_KIB}."
+        ) from error
+    room = chip.shared_on_chip_bytes - 2**10 * scoped_kib if chip else 0
     if num_bytes <= room:
         return max(num_bytes - _SET_ASIDE_BYTES, 0)
     return max(room, 0) // 2

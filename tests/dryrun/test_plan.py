@@ -9,6 +9,7 @@ from axl_exp.config import Override
 from axl_exp.dryrun.facts import MemoryPlan
 from axl_exp.dryrun.plan import plan_dry_run
 from axl_exp.dryrun.sweep import find_pairs, like_pairs_together
+from axl_exp.errors import UserError
 from axl_exp.golden.folder import read_folder
 from axl_exp.golden.layout import read_goldens
 from axl_exp.golden.plans import plan_facts
@@ -72,6 +73,9 @@ def test_a_step_that_fits_on_the_chip_takes_little_beside_its_state():
     blocks = Override("compiler_options", '{"xla_tpu_scoped_vmem_limit_kib": 120000}')
     # Half of too little room is used.
     assert memory("tpu-v5e-4", blocks).on_chip_bytes == (2**17 - 120000) * 2**10 // 2
+    nonsense = Override("compiler_options", '{"xla_tpu_scoped_vmem_limit_kib": "many"}')
+    with pytest.raises(UserError, match="'many' is no whole number of KiB; give it one, such as"):
+        memory("tpu-v5e-4", nonsense)
 
 
 def test_the_state_of_fsdp_is_the_published_sixteen_bytes_per_parameter_in_parts():

@@ -97,7 +97,7 @@ table { border-collapse: collapse }
 .wide { overflow-x: auto; margin: 1rem 0 }
 .part { padding-left: 2rem }
 th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #ccc }
-.number { text-align: right; font-variant-numeric: tabular-nums }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #111 } }
 """
 

@@ -11,7 +11,7 @@ from tools.measured.rows import ROWS
 
 
 def test_every_setup_is_a_row_of_the_table():
-    assert [row.config for row in ROWS] == list(SETUPS)
+    assert [row.config for row in ROWS if row.config in SETUPS] == list(SETUPS)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ def test_every_setup_is_a_row_of_the_table():
         ("maxtext-llama2-70B", "full", 0.654 * 459e12),
         ("torchtitan-llama3.1-8B", "full", 0.39 * 989e12),
         ("megatron-llama3-8B-fp8", "causal", 744e12),
+        ("maxtext-32B-v5e", "full", 132e12),
+        ("maxtext-32B-v5p", "full", 328e12),
     ],
 )
 def test_a_shape_has_the_operations_that_were_published_with_its_speed(

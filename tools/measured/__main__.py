@@ -23,10 +23,21 @@ _HEADERS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns 1 where a row could not be predicted."""
     parser = argparse.ArgumentParser(prog="python -m tools.measured", description=__doc__)
-    names = [row.config for row in ROWS]
-    parser.add_argument("--row", action="append", choices=names, help="only this config; repeat")
+    for flag, field in (("--row", "config"), ("--mesh", "selector")):
+        parser.add_argument(
+            flag,
+            action="append",
+            metavar="NAME",
+            choices=sorted({getattr(row, field) for row in ROWS}),
+            help=f"only this {field}; repeat",
+        )
     flags = parser.parse_args(argv)
-    chosen = [row for row in ROWS if not flags.row or row.config in flags.row]
+    chosen = [
+        row
+        for row in ROWS
+        if (not flags.row or row.config in flags.row)
+        and (not flags.mesh or row.selector in flags.mesh)
+    ]
     rows = [_predict(row) for row in chosen]
     console = make_console()
     console.print(make_table(*_HEADERS, rows=rows, right=(2, 3, 4)))

@@ -87,6 +87,11 @@ _MAXTEXT_1B = Size(
     versions=(),
     tied_head=False,
 )
+# Its global_parameter_scale=32: heads and feed-forward four times as many, the dim four times as
+# large, and twice the layers.
+_MAXTEXT_32B = dataclasses.replace(
+    _MAXTEXT_1B, num_layers=32, dim=8192, num_heads=64, num_kv_heads=64, ffn_dim=28_672
+)
 # Of Llama 3.1 in MaxText's benchmarks/maxtext_trillium_model_configs.py, at tpu-recipes-v0.1.4:
 # blocks, one backward kernel, and what the compiler is told. The 8B model has all-reduces on the
 # SparseCore besides, for which libtpu must be told of another chip at its start.
@@ -118,6 +123,19 @@ def _llama3_1_8b(*, rows: int, chips: int) -> Setup:
         remat=RematSpec(save="", offload="input|[qkvo]_proj"),
         splash=_TRILLIUM_SPLASH,
         compiler_options=_TRILLIUM_OPTIONS,
+    )
+
+
+def _maxtext_32b(*, rows: int, chips: int, remat: RematSpec, options: Options) -> Setup:
+    return Setup(
+        size=_MAXTEXT_32B,
+        num_kv_heads=64,
+        vocab_size=32_000,
+        sequence_length=2048,
+        global_batch_size=rows * chips,
+        rope_theta=1e4,
+        remat=remat,
+        compiler_options=options,
     )
 
 
@@ -196,6 +214,20 @@ SETUPS: Mapping[str, Setup] = {
         remat=RematSpec(save="[qkvo]_proj|context|linear1_[01]|linear2"),
         fp8=True,
         accumulation_steps=16,
+    ),
+    # MaxText's configs/v5e/32b.sh.
+    "maxtext-32B-v5e": _maxtext_32b(
+        rows=4, chips=256, remat=RematSpec(save=""), options={**ASYNC_GATHER, **DATA_PARALLEL}
+    ),
+    # Its configs/v5p/32b.sh: every product is kept, and four chips hold a layer's weights.
+    "maxtext-32B-v5p": dataclasses.replace(
+        _maxtext_32b(
+            rows=7,
+            chips=64,
+            remat=RematSpec(save="[qkvo]_proj|context|linear1_[01]|linear2"),
+            options={**ASYNC_GATHER, **DATA_PARALLEL, **GATHER_ACROSS_LAYERS},
+        ),
+        mesh_shape=MeshShape(fsdp=-1, model=4),
     ),
 }
 

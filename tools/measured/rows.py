@@ -1,4 +1,7 @@
-"""Runs that others measured, each with the config in `tools.measured.configs` of its shape."""
+"""Runs that others measured, each with the config of its shape.
+
+A shape that is none of our own configs' is in `tools.measured.configs`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,14 @@ class Row:
     source: str
 
 
+def _step(config: str, selector: str, *, seconds: float, chips: int, source: str) -> Row:
+    """A step of the 4 Mi tokens that AXLearn's fuji has, on `chips` of the hardware."""
+    return Row(config, selector, 4 * 2**20 / seconds / chips, f"{source}: {seconds} s")
+
+
+_AXLEARN_PAPER = "arXiv:2507.05411, AXLearn"
+_AXLEARN_COMMENT = "AXLearn, experiments/text/gpt/fuji.py, a comment of 2024"
+_MAXTEXT_32B = "MaxText, configs/{}/README.md: {} TFLOP/s, 6 per parameter and full attention"
 _MAXTEXT_RECIPES = "AI-Hypercomputer's tpu-recipes, training/trillium, "
 
 ROWS = (
@@ -47,4 +58,14 @@ ROWS = (
         14_451,
         "Megatron-Bridge, performance summary, 25.11, DGX-H100: 744 TFLOP/s, causal",
     ),
+    # With remat_policy=full and minimal; 196.4e9 operations a token.
+    Row("maxtext-32B-v5e", "tpu-v5e-256", 672, _MAXTEXT_32B.format("v5e", 132)),
+    Row("maxtext-32B-v5p", "tpu-v5p-128", 1_670, _MAXTEXT_32B.format("v5p", 328)),
+    _step("fuji-7B-v2", "gpu-h100-256", seconds=1.4, chips=256, source=_AXLEARN_PAPER),
+    _step("fuji-70B-v2", "gpu-h100-512", seconds=9.2, chips=512, source=_AXLEARN_PAPER),
+    _step("fuji-7B-v2", "tpu-v5p-512", seconds=2.5, chips=256, source=_AXLEARN_PAPER),
+    _step("fuji-70B-v2", "tpu-v5p-1024", seconds=11.6, chips=512, source=_AXLEARN_PAPER),
+    _step("fuji-7B-v1", "tpu-v4-1024", seconds=3.03, chips=512, source=_AXLEARN_COMMENT),
+    _step("fuji-7B-v2", "tpu-v5e-256-4", seconds=2.21, chips=1024, source=_AXLEARN_COMMENT),
+    _step("fuji-70B-v2", "tpu-v5e-256-4", seconds=14.37, chips=1024, source=_AXLEARN_COMMENT),
 )

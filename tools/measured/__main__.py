@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from axl_exp.dryrun.compiled.compile import compile_dry_run
 from axl_exp.errors import UserError
 from axl_exp.report.terminal import make_console, make_table
-from axl_exp.resolve import resolve
 from tools.measured.rows import ROWS, Row
 
 _HEADERS = (
@@ -48,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(row: Row) -> tuple[str, ...]:
     measured = f"{row.tokens_per_second_per_device:,.0f}"
     try:
-        resolved = resolve(row.config, selector=row.selector, module="tools.measured.configs")
-        facts = compile_dry_run(resolved, progress=_tell)
+        facts = compile_dry_run(row.resolved(), progress=_tell)
     except UserError as error:
         return (row.config, row.selector, measured, "-", "-", str(error), "")
     finally:

@@ -126,19 +126,6 @@ def _llama3_1_8b(*, rows: int, chips: int) -> Setup:
     )
 
 
-def _maxtext_32b(*, rows: int, chips: int, remat: RematSpec, options: Options) -> Setup:
-    return Setup(
-        size=_MAXTEXT_32B,
-        num_kv_heads=64,
-        vocab_size=32_000,
-        sequence_length=2048,
-        global_batch_size=rows * chips,
-        rope_theta=1e4,
-        remat=remat,
-        compiler_options=options,
-    )
-
-
 def _torchtitan(*, gpus: int, fp8: bool = False) -> Setup:
     return Setup(
         size=SIZES["8B"],
@@ -216,18 +203,15 @@ SETUPS: Mapping[str, Setup] = {
         accumulation_steps=16,
     ),
     # MaxText's configs/v5e/32b.sh.
-    "maxtext-32B-v5e": _maxtext_32b(
-        rows=4, chips=256, remat=RematSpec(save=""), options={**ASYNC_GATHER, **DATA_PARALLEL}
-    ),
-    # Its configs/v5p/32b.sh: every product is kept, and four chips hold a layer's weights.
-    "maxtext-32B-v5p": dataclasses.replace(
-        _maxtext_32b(
-            rows=7,
-            chips=64,
-            remat=RematSpec(save="[qkvo]_proj|context|linear1_[01]|linear2"),
-            options={**ASYNC_GATHER, **DATA_PARALLEL, **GATHER_ACROSS_LAYERS},
-        ),
-        mesh_shape=MeshShape(fsdp=-1, model=4),
+    "maxtext-32B-v5e": Setup(
+        size=_MAXTEXT_32B,
+        num_kv_heads=64,
+        vocab_size=32_000,
+        sequence_length=2048,
+        global_batch_size=4 * 256,
+        rope_theta=1e4,
+        remat=RematSpec(save=""),
+        compiler_options={**ASYNC_GATHER, **DATA_PARALLEL},
     ),
 }
 

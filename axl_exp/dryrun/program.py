@@ -92,9 +92,10 @@ def read_program(jaxpr: Any) -> Program:
     return Program(tuple(inputs), tuple(_without_unused(ops, outputs)), outputs)
 
 
-def _read(jaxpr: Any, of_var: dict[Any, Value], ops: list[Op]) -> None:
+def _read(jaxpr: Any, of_var: dict[Any, Value], ops: list[Op], within: str = "") -> None:
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
+        where = "/".join(filter(None, (within, str(eqn.source_info.name_stack))))
         inputs = [_value(of_var, atom) for atom in eqn.invars]
         called = eqn.params.get(_CALLS.get(name, ""))
         if called is not None:
@@ -103,12 +104,11 @@ def _read(jaxpr: Any, of_var: dict[Any, Value], ops: list[Op]) -> None:
             of_inner: dict[Any, Value] = dict(zip(inner.invars, inputs, strict=True))
             for var in inner.constvars:
                 _new(of_inner, var)
-            _read(inner, of_inner, ops)
+            _read(inner, of_inner, ops, where)
             for var, atom in zip(eqn.outvars, inner.outvars, strict=True):
                 of_var[var] = _value(of_inner, atom)
         else:
             outputs = tuple(_new(of_var, var) for var in eqn.outvars)
-            where = str(eqn.source_info.name_stack)
             ops.append(Op(name, eqn.params, tuple(inputs), outputs, where))
 
 

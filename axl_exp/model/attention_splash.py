@@ -50,7 +50,9 @@ def splash_attention(
 
     def attend(kernel, query, key, value, query_segment_ids, key_segment_ids) -> Any:
         segment_ids = kernels.SegmentIds(q=query_segment_ids, kv=key_segment_ids)
-        return jax.vmap(kernel)(query, key, value, segment_ids)
+        # Dry runs read it.
+        with jax.named_scope(f"sliding_window_{sliding_window}"):
+            return jax.vmap(kernel)(query, key, value, segment_ids)
 
     if mesh_is_split():
         mesh = jax.sharding.get_abstract_mesh()

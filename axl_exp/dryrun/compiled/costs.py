@@ -115,7 +115,7 @@ class Costs:
         kernel = attention_kernel(where, instruction)
         schedule = self.schedules.get(instruction.name)
         if schedule is not None:
-            shares = {"longest": kernel.causal, "others": kernel.row} if kernel else {}
+            shares = {"longest": kernel.turns_seen, "others": kernel.first_turns} if kernel else {}
             return schedule.cycles(**shares) / _TPU_CLOCKS[self.chip.name]
         if kernel is None:
             self.unknown_kernels.add(instruction.op_name or instruction.name)

@@ -1,7 +1,7 @@
 """Kernels: custom calls whose work the program does not show; operations are counted by formula.
 
-Attention alone is known. It is causal in every model of ours: of the products of all queries with
-all keys half count, and the blocks on the diagonal whole.
+Attention alone is known. It is causal in every model of ours, and may have a sliding window: blocks
+count whole in which a query sees a key.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import re
 
 from axl_exp.dryrun.compiled.hlo import Array, Computation, Instruction
+from axl_exp.dryrun.kernels import CUDNN_BLOCK, seen_blocks, sliding_window
 
 # Products of queries with keys, or of arrays like them: two forward; five backward, where the
 # logits are computed again (Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4). Without its
@@ -30,10 +31,10 @@ class Kernel:
     flops: float
     head_dim: int
     """The dim that a product of queries and keys sums over."""
-    causal: float
-    """The share of all blocks of queries and keys that it computes."""
-    row: float
-    """The share of the blocks of one row that a single one is."""
+    turns_seen: float
+    """The share of its turns that go through blocks in which a query sees a key."""
+    first_turns: float
+    """The share of its turns that begin a row of blocks."""
 
 
 def is_kernel(instruction: Instruction) -> bool:
@@ -72,8 +73,14 @@ def attention_kernel(where: Computation, instruction: Instruction) -> Kernel | N
         return _splash_kernel(instruction, splash[1], inputs)
     target = custom_call_target(instruction)
     if _CUDNN.match(target):
-        products = _CUDNN_PRODUCTS["Backward" in target]
-        return _kernel(inputs, products, sequence_dim=-3 if _is_bsnh(inputs) else -2, block=128)
+        told = re.search(r'"sliding_window_length":(\d+)', instruction.attributes)
+        return _kernel(
+            inputs,
+            _CUDNN_PRODUCTS["Backward" in target],
+            sequence_dim=-3 if _is_bsnh(inputs) else -2,
+            blocks=(CUDNN_BLOCK, CUDNN_BLOCK),
+            window=int(told[1]) or None if told else None,
+        )
     return None
 
 
@@ -83,24 +90,52 @@ def _splash_kernel(instruction: Instruction, part: str, inputs: list[Array]) -> 
         for name, size in re.findall(r'\\?"(block_\w+)\\?": (\d+)', instruction.attributes)
     }
     products = _SPLASH_PRODUCTS[part]
-    gradients = [a for a in instruction.arrays if a.dims[-2:] == inputs[0].dims[-2:]]
-    if part == "dkv" and len(gradients) > 2:
+    key = inputs[1]  # What a kernel works in is smaller, and an output too.
+    gradients = [
+        a
+        for a in instruction.arrays
+        if len(a.dims) >= len(key.dims) and a.num_elements >= key.num_elements
+    ]
+    is_fused = part == "dkv" and len(gradients) > 2
+    if is_fused:
         products = _FUSED_BACKWARD_PRODUCTS
     suffix = "" if part == "fwd" else f"_{part}"
-    block = max(sizes.get(f"block_q{suffix}", 0), sizes.get(f"block_kv{suffix}", 0))
-    return _kernel(inputs, products, sequence_dim=-2, block=block)
+    queries, keys = (sizes.get(f"block_{of}{suffix}", 1) for of in ("q", "kv"))
+    return _kernel(
+        inputs,
+        products,
+        sequence_dim=-2,
+        blocks=(keys, queries) if part == "dkv" else (queries, keys),
+        window=sliding_window(instruction.op_name),
+        skips_turns=not is_fused,
+    )
 
 
-def _kernel(inputs: list[Array], products: int, *, sequence_dim: int, block: int) -> Kernel:
+def _kernel(
+    inputs: list[Array],
+    products: int,
+    *,
+    sequence_dim: int,
+    blocks: tuple[int, int],
+    window: int | None,
+    skips_turns: bool = True,
+) -> Kernel:
+    """Return the work of attention whose turns are rows of blocks, each of `blocks` positions.
+
+    A kernel that skips turns has as many in each row as the longest row has seen blocks.
+    """
     query, key = inputs[0], inputs[1]
     num_keys = key.dims[sequence_dim]
-    row = min(1.0, block / num_keys)
-    causal = (1 + row) / 2
+    rows, columns = (min(block, num_keys) for block in blocks)
+    seen = seen_blocks(num_keys, rows=rows, columns=columns, window=window)
+    num_columns = math.ceil(num_keys / columns)
+    turns = max(seen) if skips_turns else num_columns
+    share = sum(seen) / (len(seen) * num_columns)
     return Kernel(
-        flops=products * 2.0 * math.prod(query.dims) * num_keys * causal,
+        flops=products * 2.0 * math.prod(query.dims) * num_keys * share,
         head_dim=query.dims[-1],
-        causal=causal,
-        row=row,
+        turns_seen=sum(seen) / (len(seen) * turns),
+        first_turns=1 / turns,
     )
 
 

@@ -26,6 +26,11 @@ ASYNC_GATHER: Options = {
     "xla_tpu_enable_async_collective_fusion_multiple_steps": "true",
     "xla_tpu_overlap_compute_collective_tc": "true",
 }
+# What libtpu does unasked from v5 on, by AXLearn's axlearn/common/compiler_options.py.
+ASYNC_ON_V4: Options = {
+    "xla_enable_async_all_gather": "true",
+    "xla_enable_async_collective_permute": "true",
+}
 # A sum of which each device keeps its shard is laid out so that it is scattered at once.
 SCATTER_LAYOUT: Options = {
     "xla_tpu_assign_all_reduce_scatter_layout": "true",

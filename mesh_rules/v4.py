@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetMeshShape
+from mesh_rules.compiler_options import ASYNC_ON_V4, tell_compiler
 from mesh_rules.general import Fit, general_rules
 from mesh_rules.single_host import single_host_rule
 from mesh_rules.sizes import ALIBI_1B, ALIBI_7B, B1, B3, B7, B7_SINGLE_HOST, B70, B405, TINY
 from mesh_rules.variants import VARIANT
+
+_OPTIONS = tell_compiler(ASYNC_ON_V4)
 
 RULES = (
     # Published.
     MeshRule(
         selector="tpu-v4-(1024|2048)",
         configs=f"fuji-(7B|8B)-v[^-]+(-tiktoken)?{VARIANT}",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), LimitTokensPerDevice(8192)),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), LimitTokensPerDevice(8192), _OPTIONS),
         golden_selectors=("tpu-v4-1024",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v4-256",
         configs="honeycrisp-3B",
-        modifiers=(SetMeshShape(MeshShape(fsdp=-1)), LimitTokensPerDevice(16384)),
+        modifiers=(SetMeshShape(MeshShape(fsdp=-1)), LimitTokensPerDevice(16384), _OPTIONS),
         golden_selectors=("tpu-v4-256",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v4-(32|64)",
         configs="honeycrisp-85M",
-        modifiers=(SetMeshShape(MeshShape(data=-1)),),
+        modifiers=(SetMeshShape(MeshShape(data=-1)), _OPTIONS),
         golden_selectors=("tpu-v4-32",),
     ),
     # Published.
     MeshRule(
         selector="tpu-v4-(1024|2048)",
         configs="gala-7B(-hybridnorm-alibi)?",
-        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), LimitTokensPerDevice(4096)),
+        modifiers=(SetMeshShape(MeshShape(data=-1, fsdp=16)), LimitTokensPerDevice(4096), _OPTIONS),
         golden_selectors=("tpu-v4-1024",),
     ),
     *general_rules(
@@ -53,6 +56,7 @@ RULES = (
             Fit(configs=B405, smallest=1024, model=8, keeps_products=False),
         ),
         cores=2,
+        others=(_OPTIONS,),
     ),
-    single_host_rule("tpu-v4-8"),
+    single_host_rule("tpu-v4-8", _OPTIONS),
 )

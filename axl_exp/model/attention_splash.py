@@ -3,6 +3,7 @@
 B batch, S sequence of queries, N query heads, K key/value heads, H head dim.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -48,10 +49,12 @@ def splash_attention(
         interpret=spec.interpret,
     )
 
+    # Dry runs read it.
+    scope = jax.named_scope(f"sliding_window_{sliding_window}") if sliding_window else nullcontext()
+
     def attend(kernel, query, key, value, query_segment_ids, key_segment_ids) -> Any:
         segment_ids = kernels.SegmentIds(q=query_segment_ids, kv=key_segment_ids)
-        # Dry runs read it.
-        with jax.named_scope(f"sliding_window_{sliding_window}"):
+        with scope:
             return jax.vmap(kernel)(query, key, value, segment_ids)
 
     if mesh_is_split():

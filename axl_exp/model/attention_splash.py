@@ -49,12 +49,11 @@ def splash_attention(
         interpret=spec.interpret,
     )
 
-    # Dry runs read it.
-    scope = jax.named_scope(f"sliding_window_{sliding_window}") if sliding_window else nullcontext()
-
     def attend(kernel, query, key, value, query_segment_ids, key_segment_ids) -> Any:
         segment_ids = kernels.SegmentIds(q=query_segment_ids, kv=key_segment_ids)
-        with scope:
+        # Dry runs read it.
+        scope = f"sliding_window_{sliding_window}"
+        with jax.named_scope(scope) if sliding_window else nullcontext():
             return jax.vmap(kernel)(query, key, value, segment_ids)
 
     if mesh_is_split():

@@ -16,8 +16,11 @@ Options = Mapping[str, bool | int | str]
 # 96 of a core's 128 MiB of VMEM (v5e, v6e) for what one operation works on: products and attention
 # kernels take larger blocks of which each byte is read less often.
 LARGE_BLOCKS: Options = {"xla_tpu_scoped_vmem_limit_kib": 98304}
-# The same of a v5p's core, which has 64 MiB, by Marin's policy for its benchmarks. A v4's has 16.
-LARGE_BLOCKS_OF_V5P: Options = {"xla_tpu_scoped_vmem_limit_kib": 50000}
+# The more an operation has, the less is fetched ahead: on v5e this much is best for a 1B and does
+# most for a 7B and a 32B, by libtpu's estimates (docs/compile_level.md).
+BLOCKS_OF_V5E: Options = {"xla_tpu_scoped_vmem_limit_kib": 32768}
+# Of a v5p's core, which has 64 MiB, by Marin's policy for its benchmarks. A v4's has 16.
+BLOCKS_OF_V5P: Options = {"xla_tpu_scoped_vmem_limit_kib": 50000}
 # Shards are gathered in pieces, between which products go on.
 ASYNC_GATHER: Options = {
     "xla_enable_async_all_gather": "true",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from axl_exp.mesh import LimitTokensPerDevice, MeshRule, MeshShape, SetFields, SetMeshShape
 from mesh_rules.compiler_options import (
     ASYNC_GATHER,
+    BLOCKS_OF_V5P,
     DATA_PARALLEL,
     GATHER_ACROSS_LAYERS,
-    LARGE_BLOCKS_OF_V5P,
     tell_compiler,
 )
 from mesh_rules.general import Fit, general_rules
@@ -17,7 +17,7 @@ from mesh_rules.variants import VARIANT
 
 # MaxText's configs/v5p/llama2_70b.sh, and large blocks: by libtpu's estimates a 7B takes a fourth
 # less time with them.
-_OPTIONS = tell_compiler(ASYNC_GATHER, DATA_PARALLEL, GATHER_ACROSS_LAYERS, LARGE_BLOCKS_OF_V5P)
+_OPTIONS = tell_compiler(ASYNC_GATHER, DATA_PARALLEL, GATHER_ACROSS_LAYERS, BLOCKS_OF_V5P)
 
 RULES = (
     # Published: every product is kept for the backward pass.

@@ -11,7 +11,7 @@ from typing import Any
 
 from axl_exp.config import Override
 from axl_exp.resolve import Resolved, resolve
-from mesh_rules.compiler_options import LARGE_BLOCKS, LARGE_BLOCKS_OF_V5P, Options
+from mesh_rules.compiler_options import BLOCKS_OF_V5P, Options
 
 _CONFIGS = "tools.measured.configs"
 
@@ -39,7 +39,7 @@ class Row:
 def _step(config: str, selector: str, *, seconds: float, chips: int, source: str) -> Row:
     """A step of the 4 Mi tokens that AXLearn's fuji has, on `chips` of the hardware."""
     rate = 4 * 2**20 / seconds / chips
-    lacks = {**LARGE_BLOCKS, **LARGE_BLOCKS_OF_V5P}
+    lacks = BLOCKS_OF_V5P  # The limit of VMEM, by its name.
     return Row(config, selector, rate, f"{source}: {seconds} s", lacks)
 
 

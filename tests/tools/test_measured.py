@@ -14,6 +14,15 @@ def test_every_setup_is_a_row_of_the_table():
     assert [row.config for row in ROWS if row.config in SETUPS] == list(SETUPS)
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.config} {row.selector}")
+def test_a_run_is_compiled_without_what_it_lacked(row):
+    ours = resolve(row.config, selector=row.selector, module="tools.measured.configs").config
+    options = row.resolved().config.compiler_options
+    assert options == {k: v for k, v in ours.compiler_options.items() if k not in row.lacks}
+    if row.config.startswith("fuji") and row.selector.startswith("tpu-v5"):
+        assert options != ours.compiler_options
+
+
 @pytest.mark.parametrize(
     ("config", "basis", "published_flops_per_second"),
     [

@@ -14,7 +14,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from axl_exp.config.path import Key, parse_path
 from axl_exp.config.text import config_text
 from axl_exp.dryrun.no_cudnn import as_if_cudnn_were_here
-from axl_exp.dryrun.once import layers_once, on_any_mesh
+from axl_exp.dryrun.once import layers_once, on_any_mesh, quantized_products_once
 from axl_exp.dryrun.program import Program, read_program
 from axl_exp.errors import UserError
 from axl_exp.mesh import CHIPS, HardwareSelector, axis_sizes
@@ -174,7 +174,12 @@ def _trace(source: _Source) -> TracedStep:
     check_divides(of_part, (rows // num_parts, source.positions), spec, mesh.shape)
     leaf = jax.ShapeDtypeStruct((rows, source.positions), jnp.int32)
     batch = dict.fromkeys(BATCH_KEYS, leaf)
-    with jax.sharding.use_abstract_mesh(mesh), as_if_cudnn_were_here(), layers_once():
+    with (
+        jax.sharding.use_abstract_mesh(mesh),
+        as_if_cudnn_were_here(),
+        layers_once(),
+        quantized_products_once(),
+    ):
         jaxpr = jax.make_jaxpr(step)(state, batch)
         attention = _attention(model, source)
     return TracedStep(

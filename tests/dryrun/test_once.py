@@ -9,9 +9,10 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from axl_exp.config import Override
-from axl_exp.dryrun.once import layers_once, on_any_mesh
+from axl_exp.dryrun.once import layers_once, on_any_mesh, quantized_products_once
 from axl_exp.dryrun.program import read_program
 from axl_exp.mesh import MESH_AXES
+from axl_exp.model.quantization import dot_general_qt
 from axl_exp.model.summaries import collect_summaries
 from axl_exp.model.transformer import TransformerLayer
 from axl_exp.resolve import resolve
@@ -82,6 +83,48 @@ def test_models_with_equal_layers_trace_them_once_on_a_mesh():
         ):
             program_of(gradient_of(model), model.abstract_params, BATCH, mesh=mesh)
             assert layer.call_count == num_calls
+
+
+FP8 = {
+    "quantization.forward_dtype": "jnp.float8_e4m3fn",
+    "quantization.backward_dtype": "jnp.float8_e5m2",
+}
+
+
+def in_no_order(program):
+    """All operations; numbers that JAX knows, such as ones, it makes before a loop or in it."""
+    return sorted((name, "" if name == "scan" else str(v)) for name, v in operations(program))
+
+
+@pytest.mark.parametrize("save", [None, "", "[qkvo]_proj"])
+@pytest.mark.parametrize("other", [{}, {"quantization.backward_dtype": "None"}])
+def test_quantized_products_that_are_traced_once_are_the_same_program(save, other):
+    of_layer = "decoder.transformer.layer.remat_spec"
+    model = small_model(
+        **{**FP8, **other}, **({} if save is None else {f"{of_layer}.save": repr(save)})
+    )
+    programs = []
+    for sharing in (contextlib.nullcontext(), quantized_products_once()):
+        with sharing:
+            gradient = gradient_of(model)
+            made = program_of(gradient, model.abstract_params, BATCH, mesh=mesh_of(4))
+            programs.append(in_no_order(made))
+    plain, once = programs
+    assert "reduce_max" in dict(plain)
+    assert plain == once
+
+
+def test_quantized_products_are_traced_once_for_all_meshes():
+    model = small_model(**FP8, **{"quantization.scale_per": "'tensor'"})
+    module = "axl_exp.model.quantization.dot_general_qt"
+    with quantized_products_once(), mock.patch(module, side_effect=dot_general_qt) as product:
+        counts = []
+        for num_devices in (2, 4, 8):
+            program_of(gradient_of(model), model.abstract_params, BATCH, mesh=mesh_of(num_devices))
+            counts.append(product.call_count)
+    # Of a kind for each of seven products, forward and with what it leaves for backward.
+    assert 0 < counts[0] <= 14
+    assert counts[1:] == counts[:1] * 2
 
 
 def test_what_layers_tell_of_themselves_is_told_by_each_call():

@@ -37,6 +37,14 @@ _KEEP_ALL = (
 # A100 and H100.
 _FITS_80_GB = (
     Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+    Fit(
+        configs=ALIBI_7B,
+        smallest=2,
+        largest=2,
+        model=2,
+        keeps_products=False,
+        max_tokens=4096,
+    ),
     Fit(configs=ALIBI_7B, smallest=4, largest=128, keeps_products=False, max_tokens=4096),
     Fit(configs=TINY, smallest=1, max_tokens=16384),
     Fit(configs=B1, smallest=1, max_tokens=16384, others=_KEEP_ALL),
@@ -139,6 +147,7 @@ RULES = (
             Fit(configs=B1, smallest=1, largest=1, max_tokens=4096, others=_KEEP_ALL),
             Fit(configs=B1, smallest=2, others=_KEEP_ALL),
             Fit(configs="honeycrisp-3B", smallest=2, largest=2, keeps_products=False),
+            Fit(configs="fuji-3B-.*", smallest=2, largest=2, model=2, keeps_products=False),
             Fit(configs=B3, smallest=4, others=_KEEP_ALL),
             Fit(
                 configs=B7_ALONE,

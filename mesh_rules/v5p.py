@@ -96,6 +96,15 @@ RULES = (
             Fit(configs=B3, smallest=8),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=32, keeps_products=False),
+            # Version 1 has all heads' keys and values: 3 % of the memory would be left.
+            Fit(
+                configs="fuji-70B-v[23].*",
+                smallest=32,
+                largest=32,
+                model=4,
+                keeps_products=False,
+                max_tokens=4096,
+            ),
             Fit(configs=B70, smallest=64, keeps_products=False),
             Fit(configs=B405, smallest=256, model=8, keeps_products=False),
         ),

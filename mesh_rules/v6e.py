@@ -62,7 +62,7 @@ RULES = (
         "tpu-v6e",
         (1, 4, 8, 16, 32, 64, 128, 256),
         (
-            Fit(configs=ALIBI_1B, smallest=4, keeps_products=False, max_tokens=4096),
+            Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
             Fit(
                 configs=ALIBI_7B,
                 smallest=8,
@@ -78,6 +78,13 @@ RULES = (
             Fit(configs=B3, smallest=4, keeps_products=False),
             Fit(configs=B7, smallest=4, largest=4, keeps_products=False, optimizer_on_host=True),
             Fit(configs=B7, smallest=8, keeps_products=False),
+            Fit(
+                configs=B7_SINGLE_HOST,
+                smallest=4,
+                largest=4,
+                keeps_products=False,
+                optimizer_on_host=True,
+            ),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=16, keeps_products=False),
             Fit(configs=B70, smallest=64, largest=64, model=4, keeps_products=False),
             Fit(configs=B70, smallest=128, largest=128, keeps_products=False),

@@ -25,7 +25,7 @@ class BadMeshRuleError(UserError):
 
 
 class TooSmallError(UserError):
-    """A config that no mesh, remat or accumulation makes fit on the hardware.
+    """A config that no mesh, remat or accumulation makes fit on the hardware, 5 % left free.
 
     Attributes:
         smallest: The hardware on which it does, as the rule has it.
@@ -63,8 +63,9 @@ class MeshRule:
     """Further selectors that a sweep of dry runs takes in."""
 
     smallest: str = ""
-    """Where nothing makes the config fit: the smallest selector of this chip on which it does, or
-    in words that there is none. Such a rule has no modifiers, and a launch stops with it."""
+    """Where no mesh, remat or accumulation leaves 5 % of the memory free: the smallest selector of
+    this chip on which one does, or in words that there is none. Such a rule has no modifiers, and a
+    launch stops with it."""
 
     note: str = ""
     """One sentence that a launch prints loudly: what is not as the recipe says."""
@@ -112,8 +113,9 @@ def select_rule(rules: Sequence[MeshRule], *, selector: str, config: str) -> Mes
         if rule.matches(selector=selector, config=config):
             if rule.smallest:
                 raise TooSmallError(
-                    f"{config} does not fit on {selector} by any mesh, remat or accumulation; the "
-                    f"smallest that does: {rule.smallest} ({rule.defined_at}).",
+                    f"{config} does not fit on {selector} by any mesh, remat or accumulation that "
+                    f"leaves 5 % free; the smallest that does: {rule.smallest} "
+                    f"({rule.defined_at}).",
                     smallest=rule.smallest,
                 )
             return rule

@@ -147,7 +147,7 @@ RULES = (
             Fit(configs=B1, smallest=1, largest=1, max_tokens=4096, others=_KEEP_ALL),
             Fit(configs=B1, smallest=2, others=_KEEP_ALL),
             Fit(configs="honeycrisp-3B", smallest=2, largest=2, keeps_products=False),
-            Fit(configs="fuji-3B-.*", smallest=2, largest=2, model=2, keeps_products=False),
+            Fit(configs=B3, smallest=2, largest=2, model=2, keeps_products=False),
             Fit(configs=B3, smallest=4, others=_KEEP_ALL),
             Fit(
                 configs=B7_ALONE,

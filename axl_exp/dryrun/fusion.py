@@ -85,6 +85,7 @@ class Fusion:
                 if not value.is_constant:
                     self._readers.setdefault(value, []).append(op)
         self._outputs = set(program.outputs)
+        self._made = made
         # What no memory holds as it is, nor in another layout.
         self._on_the_fly: set[Value] = set()
         self.has_memory: set[Value] = set(program.inputs) - made
@@ -118,6 +119,8 @@ class Fusion:
         return last
 
     def _is_written(self, op: Op, value: Value, behind: frozenset[Value]) -> bool:
+        if value in self._made:
+            return False
         if is_alone(op):
             return True
         readers = self._readers.get(value, [])

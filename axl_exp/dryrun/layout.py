@@ -40,6 +40,7 @@ class Mesh:
         """
         self.sizes = dict(sizes)
         self.lanes = lanes
+        self.is_tpu = lanes > 1
 
     def factor(self, axes: Sequence[str]) -> int:
         """Return how many devices lie along `axes`."""

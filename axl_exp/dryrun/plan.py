@@ -86,7 +86,12 @@ def _follow(traced: TracedStep) -> Walk:
     num_constants = len(traced.program.inputs) - len(state) - len(batch)
     constants = [whole(len(v.shape)) for v in traced.program.inputs[:num_constants]]
     return walk(
-        traced.program, [*constants, *state, *batch], wanted=wanted, mesh=mesh, reused=reused
+        traced.program,
+        [*constants, *state, *batch],
+        wanted=wanted,
+        mesh=mesh,
+        made=frozenset(traced.program.inputs[:num_constants]),
+        reused=reused,
     )
 
 

@@ -114,7 +114,8 @@ class _Walker:
     # -- layouts ------------------------------------------------------------------------------
 
     def _place(self, op: Op) -> None:
-        if is_view(op) and all(v.is_constant or v in self._made_here for v in op.inputs):
+        is_cheap = is_view(op) or (self.mesh.is_tpu and not is_alone(op))
+        if is_cheap and all(v.is_constant or v in self._made_here for v in op.inputs):
             self._made_here.update(op.outputs)
         specs = [self.specs.get(v, whole(len(v.shape))) for v in op.inputs]
         if op.name == "scan":
@@ -194,7 +195,8 @@ class _Walker:
 
     def result(self) -> Walk:
         """Return what the program comes to, loops and per-device parts within it included."""
-        fusion = Fusion(self.program, made=self.made, bytes_of=self.bytes_of)
+        made = frozenset(self._made_here)
+        fusion = Fusion(self.program, made=made, bytes_of=self.bytes_of)
         moves: list[tuple[Move, int]] = []
         work: list[Work] = []
         host_bytes = host_traffic_bytes = 0

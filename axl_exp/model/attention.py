@@ -36,7 +36,7 @@ from axl_exp.model.initializer import DefaultInitializer
 from axl_exp.model.kv_cache import KVCache
 from axl_exp.model.qkv import QKV, MultiheadOutputLinear, RoFormerQKVLinear
 from axl_exp.model.residual import ResidualLayer
-from axl_exp.model.sharding import num_shards_in_use, platform_in_use
+from axl_exp.model.sharding import constrain, num_shards_in_use, platform_in_use
 
 
 class ScaleQuery(BaseLayer):
@@ -219,12 +219,24 @@ class GroupedQueryAttention(BaseLayer):
                 qkv, segment_ids_BS, sliding_window=window, logit_cap=self.logit_cap
             )
         return dot_product_attention(
-            qkv,
+            _by_heads(qkv),
             attention_mask(segment_ids_BS, sliding_window=window),
             logit_cap=self.logit_cap,
             bias=None if self.logit_bias is None else self.logit_bias(sequence_length),
             drop=lambda probabilities: self.dropout(probabilities, key=key),
         )
+
+
+def _by_heads(qkv: QKV) -> QKV:
+    """Return `qkv` with each head on the devices that have its weights, as kernels take it.
+
+    Otherwise how logits are split is a guess of the compiler's, since inputs and weights of the
+    projection are split over the same devices.
+    """
+    num_shards = num_shards_in_use("heads")
+    if num_shards == 1 or any(x.shape[2] % num_shards for x in qkv):
+        return qkv
+    return QKV(*(constrain(x, "batch", "sequence", "heads", None) for x in qkv))
 
 
 class TransformerAttentionLayer(ResidualLayer):

@@ -183,3 +183,26 @@ def test_what_a_kernel_reads_lies_in_rows_of_whole_tiles_back_to_the_product_tha
     mesh = Mesh({}, lanes=128)
     assert mesh.local_bytes(heads, whole(3), in_rows=True) == 2 * 256 * 128 * 4
     assert mesh.local_bytes(heads, whole(3)) == 2 * 256 * 64 * 4
+
+
+def test_what_comes_of_constants_alone_has_no_memory_on_a_tpu():
+    """A bias of distances and slopes that every turn of a loop adds."""
+    slopes = jnp.asarray(range(8), jnp.float32)
+    size = 256
+
+    def biased(x):
+        index = jnp.arange(size)
+        distance = (index[:, None] - index[None, :]).astype(jnp.float32)
+        bias = -slopes[:, None, None] * distance
+        return jax.lax.scan(lambda x, _: (jnp.tanh(x + bias), None), x, length=4)[0]
+
+    x = jax.ShapeDtypeStruct((8, size, size), jnp.float32)
+    program = read_program(jax.make_jaxpr(biased)(x))
+    constants = frozenset(program.inputs[:-1])
+    assert constants
+    specs = [whole(len(value.shape)) for value in program.inputs]
+    on_gpu, on_tpu = (
+        walk(program, specs, wanted=[None], mesh=Mesh({}, lanes=lanes), made=constants).peak_bytes
+        for lanes in (1, 128)
+    )
+    assert on_gpu - on_tpu == 8 * size * size * 4

@@ -55,6 +55,7 @@ def least_share(config, selector):
             memory = plan_dry_run(resolve(config, selector=selector, rule=rule)).memory
         except UserError:  # What does not divide is no layout.
             continue
+        assert memory.available_bytes is not None
         shares.append(memory.total_bytes / memory.available_bytes)
     return min(shares)
 

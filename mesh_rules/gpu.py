@@ -142,6 +142,14 @@ RULES = (
         _NUMBERS,
         (
             Fit(configs=ALIBI_1B, smallest=1, keeps_products=False, max_tokens=4096),
+            Fit(
+                configs=ALIBI_7B,
+                smallest=4,
+                largest=4,
+                model=4,
+                keeps_products=False,
+                max_tokens=4096,
+            ),
             Fit(configs=ALIBI_7B, smallest=8, keeps_products=False, max_tokens=4096),
             Fit(configs=TINY, smallest=1, max_tokens=16384),
             Fit(configs=B1, smallest=1, largest=1, max_tokens=4096, others=_KEEP_ALL),

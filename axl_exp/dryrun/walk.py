@@ -114,6 +114,7 @@ class _Walker:
     # -- layouts ------------------------------------------------------------------------------
 
     def _place(self, op: Op) -> None:
+        # Constants that views show; a TPU's compiler computes anew what comes of constants alone.
         is_cheap = is_view(op) or (self.mesh.is_tpu and not is_alone(op))
         if is_cheap and all(v.is_constant or v in self._made_here for v in op.inputs):
             self._made_here.update(op.outputs)

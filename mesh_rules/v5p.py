@@ -96,7 +96,7 @@ RULES = (
             Fit(configs=B3, smallest=8),
             Fit(configs=B7, smallest=8, keeps_products=False),
             Fit(configs=B7_SINGLE_HOST, smallest=8, largest=32, keeps_products=False),
-            # Version 1 has all heads' keys and values: 3 % of the memory would be left.
+            # Version 1, whose heads all have keys and values, would leave 3 % by plan.
             Fit(
                 configs="fuji-70B-v[23].*",
                 smallest=32,

@@ -40,7 +40,11 @@ class Mesh:
         """
         self.sizes = dict(sizes)
         self.lanes = lanes
-        self.is_tpu = lanes > 1
+
+    @property
+    def is_tpu(self) -> bool:
+        """Whether the devices are TPUs: no others pad rows."""
+        return self.lanes > 1
 
     def factor(self, axes: Sequence[str]) -> int:
         """Return how many devices lie along `axes`."""

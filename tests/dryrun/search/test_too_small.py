@@ -62,6 +62,7 @@ def least_share(config, selector):
 
 @pytest.mark.parametrize("config", ["fuji-1B-v3", "fuji-3B-v3", "honeycrisp-3B"])
 def test_what_rules_call_too_small_for_small_models_is(config):
+    assert too_small(config)
     assert_too_small(config)
 
 
